@@ -1,0 +1,1 @@
+"""The department's side: captures changes, keeps the exchange database equal and pushes to central."""

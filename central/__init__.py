@@ -1,0 +1,1 @@
+"""The sharing platform: accepts batches in order, keeps the platform tables and answers for both."""
