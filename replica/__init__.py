@@ -1,1 +1,1 @@
-"""Tables that follow a stream: make and alter them, apply a batch, read frames back, compare."""
+"""Tables that follow a stream, in whichever database."""

@@ -1,0 +1,1 @@
+"""The exchange database: mirror, outbox and checkpoint, moved in one transaction."""

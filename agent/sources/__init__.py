@@ -1,0 +1,1 @@
+"""Ways of listening to a business database."""

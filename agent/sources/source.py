@@ -1,0 +1,151 @@
+"""What every way of listening to a business database promises.
+
+Pull-style: the agent asks at its own pace. One thread uses a source; only :meth:`Source.stop_waiting` may be
+called from another. A source remembers nothing itself: its only memory is the position it is opened at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from proto.batch import Batch, Frames, Position
+from proto.schema import TableSchema
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a source can and cannot do; ``check`` verifies it and status shows it."""
+
+    sees_deletes: bool
+    keeps_commits_whole: bool
+    can_reread: bool
+    """True when changes after an unconfirmed position can be read again after a crash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a read ends although more is waiting."""
+
+    rows: int = 20_000
+    bytes: int = 8 * 1024 * 1024
+    wait_s: float = 1.0
+    """How long to wait for the first change before returning None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One prerequisite that ``check`` looked at."""
+
+    name: str
+    passed: bool
+    sentence: str
+    fix: str = ""
+    """The exact SQL statement or setting that mends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a first copy, in key order, ready to be merged into the stream at the moment it is returned."""
+
+    schema: TableSchema
+    frames: Frames
+    last_key: bytes
+    """Frame of the key of the last row read (also when that row was dropped for a newer change); b"" if empty."""
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """That the source was read to its end: everything committed before *at_us* is in *position*."""
+
+    position: Position
+    at_us: int
+    """Our clock, microseconds since 1970, when the question was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """What the source's server keeps because of us."""
+
+    bytes: int
+    limit_bytes: int | None
+    """What the server is willing to keep; None = without limit."""
+
+
+class Source(Protocol):
+    """One business database, seen through one way of listening."""
+
+    traits: Traits
+
+    def check(self) -> list[Finding]:
+        """Look at every prerequisite; never raises for a failed one, changes nothing at the source."""
+        ...
+
+    def schemas(self) -> list[TableSchema]:
+        """The captured tables as they are now, in configured order.
+
+        Raises SchemaHold for a table that is missing or has no key, Credential or Transient if not reachable.
+        """
+        ...
+
+    def open(self, position: Position) -> Position:
+        """Start streaming strictly after *position*; ``""`` means a new stream: make what is needed and start now.
+
+        Returns the position streaming starts at. Raises Gap, Diverged, Fenced, Credential or Transient, never
+        starts with a hole (continuity checks, faults C4–C12).
+        """
+        ...
+
+    def read(self, limits: Limits) -> Batch | None:
+        """What changed since the last read, ending at a commit boundary; None when nothing came in ``wait_s``.
+
+        A batch closes as soon as nothing more is waiting. A transaction over the limits comes in parts that say
+        ``continues``. A batch without deltas but a later position is possible (others' changes passed by).
+        Raises TableHold subclasses through :meth:`holds` instead of raising: one bad table never stops the others.
+        """
+        ...
+
+    def holds(self) -> list[Exception]:
+        """TableHold errors met since the last call; their tables' changes are left out of batches until resumed."""
+        ...
+
+    def confirm(self, position: Position) -> None:
+        """Everything up to *position* is committed on our side: the source may forget it. Never blocks for long."""
+        ...
+
+    def proof(self) -> Proof | None:
+        """The newest proof that the source was read to its end; None before the first."""
+        ...
+
+    def start_copy(self, table: str, after_key: bytes) -> None:
+        """Begin (``b""``) or go on with the first copy of one table; pages come from :meth:`pages` in key order."""
+        ...
+
+    def pages(self) -> Iterator[Page]:
+        """Pages that are ready now: call after each read. Changes that came between page and now already won.
+
+        The caller commits each page before the next batch of the stream, so pages and changes never cross.
+        """
+        ...
+
+    def expected_rows(self, table: str) -> int:
+        """An estimate for progress and ETA; 0 if unknown."""
+        ...
+
+    def scan(self, table: str) -> Iterator[Frames]:
+        """The whole table as it is now, in key order, for comparison; its own consistent read."""
+        ...
+
+    def retained(self) -> Retained | None:
+        """What the server keeps for us; None if the source has no such thing. Own connection, any thread."""
+        ...
+
+    def stop_waiting(self) -> None:
+        """Make a waiting read return soon; the only method another thread may call besides retained."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections; what the server keeps for us stays, so that we can go on later."""
+        ...

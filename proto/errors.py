@@ -1,0 +1,141 @@
+"""What can go wrong, and what the daemon should do about it.
+
+    ExchangeError
+    ├── Refused            bad input or configuration: tell the caller, change nothing
+    │   ├── BatchCorrupt       a batch breaks its format, a limit or its digest
+    │   └── FrameCorrupt       bytes that are not a whole number of frames
+    ├── Transient          try again with backoff
+    ├── Halt               park this stream in ``state`` and tell a person what to do
+    │   ├── Fenced             another process has this identity
+    │   ├── Credential         password or certificate refused
+    │   ├── Gap                the source forgot changes that were never read
+    │   ├── Diverged           two ends disagree about the past
+    │   ├── DiskBlocked        too little room to go on safely
+    │   └── Poisoned           a batch cannot be applied here
+    └── TableHold          hold one table in ``state``; the others go on
+        ├── SchemaHold         its structure changed incompatibly
+        └── BadRow             a row cannot be held by the sink
+
+Anything else is a bug: it ends the worker, loudly.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from proto.states import State
+
+
+class ExchangeError(Exception):
+    """Something went wrong: what, where, and what to do next; never a row value."""
+
+    code: ClassVar[str] = "ERROR"
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.fix = fix
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        step = f" — {self.fix}" if self.fix else ""
+        return f"{self.code}: {place}{self.what}{step}"
+
+
+class Refused(ExchangeError):
+    """Bad input or configuration; nothing was changed."""
+
+    code = "REFUSED"
+
+
+class BatchCorrupt(Refused):
+    """A batch breaks its format, a limit or its digest; it was not taken."""
+
+    code = "BATCH_CORRUPT"
+
+
+class FrameCorrupt(Refused):
+    """Bytes that are not a whole number of well-formed frames."""
+
+    code = "FRAME_CORRUPT"
+
+
+class Transient(ExchangeError):
+    """A failure that time may heal: try again with backoff."""
+
+    code = "TRANSIENT"
+
+
+class Halt(ExchangeError):
+    """Park this stream in *state*; only its cause or a person can end it."""
+
+    code = "HALT"
+    state: ClassVar[State] = State.PAUSED
+
+
+class Fenced(Halt):
+    """Another process works under the same identity."""
+
+    code = "FENCED"
+    state = State.FENCED
+
+
+class Credential(Halt):
+    """A password or certificate is refused or has run out."""
+
+    code = "CREDENTIAL"
+    state = State.CREDENTIAL
+
+
+class Gap(Halt):
+    """Changes were lost to us before they were read."""
+
+    code = "GAP"
+    state = State.GAP
+
+
+class Diverged(Halt):
+    """Two ends disagree about the past."""
+
+    code = "DIVERGED"
+    state = State.DIVERGED
+
+
+class DiskBlocked(Halt):
+    """There is too little room to go on safely."""
+
+    code = "BLOCKED_DISK"
+    state = State.BLOCKED_DISK
+
+
+class Poisoned(Halt):
+    """A batch cannot be applied; it is kept, and its stream stops here."""
+
+    code = "QUARANTINE"
+    state = State.QUARANTINE
+
+
+class TableHold(ExchangeError):
+    """Hold one *table* in *state*; the others go on."""
+
+    code = "TABLE_HOLD"
+    state: ClassVar[State] = State.QUARANTINE
+
+    def __init__(self, table: str, what: str, *, where: str = "", fix: str = "") -> None:
+        super().__init__(what, where=where or table, fix=fix)
+        self.table = table
+
+
+class SchemaHold(TableHold):
+    """The table's structure changed in a way that needs a decision."""
+
+    code = "SCHEMA_HOLD"
+    state = State.SCHEMA_HOLD
+
+
+class BadRow(TableHold):
+    """A row cannot be held by the sink."""
+
+    code = "QUARANTINE"
+    state = State.QUARANTINE

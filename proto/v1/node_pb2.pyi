@@ -1,0 +1,116 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class TableReport(_message.Message):
+    __slots__ = ("table", "state", "code", "sentence", "fix", "rows_copied", "rows_expected")
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    SENTENCE_FIELD_NUMBER: _ClassVar[int]
+    FIX_FIELD_NUMBER: _ClassVar[int]
+    ROWS_COPIED_FIELD_NUMBER: _ClassVar[int]
+    ROWS_EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    table: str
+    state: str
+    code: str
+    sentence: str
+    fix: str
+    rows_copied: int
+    rows_expected: int
+    def __init__(self, table: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., rows_copied: _Optional[int] = ..., rows_expected: _Optional[int] = ...) -> None: ...
+
+class StreamReport(_message.Message):
+    __slots__ = ("stream", "state", "code", "sentence", "fix", "position", "captured_seq", "acknowledged_seq", "waiting_batches", "waiting_bytes", "source_lag_us", "push_lag_us", "marker_us", "retained_log_bytes", "rows", "bytes", "rows_per_s", "bytes_per_s", "tables")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    SENTENCE_FIELD_NUMBER: _ClassVar[int]
+    FIX_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    CAPTURED_SEQ_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_SEQ_FIELD_NUMBER: _ClassVar[int]
+    WAITING_BATCHES_FIELD_NUMBER: _ClassVar[int]
+    WAITING_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_LAG_US_FIELD_NUMBER: _ClassVar[int]
+    PUSH_LAG_US_FIELD_NUMBER: _ClassVar[int]
+    MARKER_US_FIELD_NUMBER: _ClassVar[int]
+    RETAINED_LOG_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    ROWS_PER_S_FIELD_NUMBER: _ClassVar[int]
+    BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    TABLES_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    state: str
+    code: str
+    sentence: str
+    fix: str
+    position: str
+    captured_seq: int
+    acknowledged_seq: int
+    waiting_batches: int
+    waiting_bytes: int
+    source_lag_us: int
+    push_lag_us: int
+    marker_us: int
+    retained_log_bytes: int
+    rows: int
+    bytes: int
+    rows_per_s: float
+    bytes_per_s: float
+    tables: _containers.RepeatedCompositeFieldContainer[TableReport]
+    def __init__(self, stream: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., position: _Optional[str] = ..., captured_seq: _Optional[int] = ..., acknowledged_seq: _Optional[int] = ..., waiting_batches: _Optional[int] = ..., waiting_bytes: _Optional[int] = ..., source_lag_us: _Optional[int] = ..., push_lag_us: _Optional[int] = ..., marker_us: _Optional[int] = ..., retained_log_bytes: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., rows_per_s: _Optional[float] = ..., bytes_per_s: _Optional[float] = ..., tables: _Optional[_Iterable[_Union[TableReport, _Mapping]]] = ...) -> None: ...
+
+class HeartbeatRequest(_message.Message):
+    __slots__ = ("version", "clock_us", "streams", "done_commands", "refused_commands")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_US_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    DONE_COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    clock_us: int
+    streams: _containers.RepeatedCompositeFieldContainer[StreamReport]
+    done_commands: _containers.RepeatedScalarFieldContainer[int]
+    refused_commands: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, version: _Optional[str] = ..., clock_us: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamReport, _Mapping]]] = ..., done_commands: _Optional[_Iterable[int]] = ..., refused_commands: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Command(_message.Message):
+    __slots__ = ("id", "verb", "stream", "table")
+    class Verb(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        VERB_UNSPECIFIED: _ClassVar[Command.Verb]
+        PAUSE: _ClassVar[Command.Verb]
+        RESUME: _ClassVar[Command.Verb]
+        SNAPSHOT: _ClassVar[Command.Verb]
+        RELOAD: _ClassVar[Command.Verb]
+    VERB_UNSPECIFIED: Command.Verb
+    PAUSE: Command.Verb
+    RESUME: Command.Verb
+    SNAPSHOT: Command.Verb
+    RELOAD: Command.Verb
+    ID_FIELD_NUMBER: _ClassVar[int]
+    VERB_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    verb: Command.Verb
+    stream: str
+    table: str
+    def __init__(self, id: _Optional[int] = ..., verb: _Optional[_Union[Command.Verb, str]] = ..., stream: _Optional[str] = ..., table: _Optional[str] = ...) -> None: ...
+
+class HeartbeatReply(_message.Message):
+    __slots__ = ("clock_us", "commands", "next_s")
+    CLOCK_US_FIELD_NUMBER: _ClassVar[int]
+    COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_S_FIELD_NUMBER: _ClassVar[int]
+    clock_us: int
+    commands: _containers.RepeatedCompositeFieldContainer[Command]
+    next_s: int
+    def __init__(self, clock_us: _Optional[int] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., next_s: _Optional[int] = ...) -> None: ...
