@@ -278,10 +278,11 @@ class EmbeddedPostgres:
                 self.connect().close()
                 return
             except psycopg.OperationalError:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    code = process.wait(0.05)
-                    self._forget()
-                    raise ServerFailed(f"the server ended with {code}: {self._tail()}")
+                pass
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = process.wait(0.05)
+                self._forget()
+                raise ServerFailed(f"the server ended with {code}: {self._tail()}")
         self.kill()
         raise ServerFailed(f"the server did not answer within {START_TIMEOUT_S:.0f} s: {self._tail()}")
 
