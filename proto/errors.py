@@ -2,9 +2,11 @@
 
     ExchangeError
     ├── Refused            bad input or configuration: tell the caller, change nothing
+    │   ├── NotAdmitted        a certificate without a right to be here
     │   ├── BatchCorrupt       a batch breaks its format, a limit or its digest
     │   └── FrameCorrupt       bytes that are not a whole number of frames
     ├── Transient          try again with backoff
+    │   └── Busy               the other side is at a limit: come back later
     ├── Halt               park this stream in ``state`` and tell a person what to do
     │   ├── Fenced             another process has this identity
     │   ├── Credential         password or certificate refused
@@ -49,6 +51,12 @@ class Refused(ExchangeError):
     code = "REFUSED"
 
 
+class NotAdmitted(Refused):
+    """A certificate that is unknown, revoked, out of date or another's; its bearer may do nothing here."""
+
+    code = "NOT_ADMITTED"
+
+
 class BatchCorrupt(Refused):
     """A batch breaks its format, a limit or its digest; it was not taken."""
 
@@ -65,6 +73,12 @@ class Transient(ExchangeError):
     """A failure that time may heal: try again with backoff."""
 
     code = "TRANSIENT"
+
+
+class Busy(Transient):
+    """The other side is at one of its limits; it asks to come back later."""
+
+    code = "BUSY"
 
 
 class Halt(ExchangeError):
