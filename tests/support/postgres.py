@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import itertools
 import shutil
@@ -15,7 +16,8 @@ from typing import Final
 
 import pytest
 
-from demo.embedded import EmbeddedPostgres, Install, ServerFailed, account, wheel_install
+from demo.binaries import Install, ServerFailed, account, wheel_install
+from demo.embedded import EmbeddedPostgres
 
 VERSIONS: Final = (15, 18)
 DEBIAN_15: Final = Path("/usr/lib/postgresql/15/bin")
@@ -49,8 +51,9 @@ class Templates:
 
 @cache
 def templates() -> Templates:
-    """The session's templates; removed by the session fixture, or by the next boot."""
+    """The session's templates; they go when it ends."""
     home = Path(tempfile.mkdtemp(prefix="exchange-pg-template-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     if user := account():
         shutil.chown(home, user)
     return Templates(home)
@@ -97,14 +100,6 @@ class Cluster(EmbeddedPostgres):
                 (name,),
             )
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _templates_go() -> Iterator[None]:
-    """Leave no data directory behind."""
-    yield
-    if templates.cache_info().currsize:
-        shutil.rmtree(templates().home, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
