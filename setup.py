@@ -1,4 +1,4 @@
-"""The accelerators: compiled when there is a compiler, left out without a word of complaint when there is none."""
+"""The accelerators: compiled when there is a compiler, left out with a warning when there is none."""
 
 from pathlib import Path
 
@@ -15,13 +15,16 @@ def accelerators() -> list[Extension]:
         from Cython.Build import cythonize
     except ImportError:
         return []
-    extensions = [
-        Extension(
-            ".".join(path.with_suffix("").parts), [str(path)], extra_compile_args=["-O3"], optional=True
-        )
-        for path in sources
-    ]
-    return cythonize(extensions, language_level=3)
+    extensions = cythonize(
+        [Extension(".".join(path.with_suffix("").parts), [str(path)]) for path in sources],
+        language_level=3,
+        quiet=True,
+    )
+    for extension in extensions:
+        # Said afterwards, because cythonize does not carry it over.
+        extension.optional = True
+        extension.extra_compile_args = ["-O3"]
+    return extensions
 
 
 setup(ext_modules=accelerators())

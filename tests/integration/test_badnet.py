@@ -97,8 +97,8 @@ def test_cut_can_refuse_until_healed(net, client):
     """A dead link for as long as the test wants."""
     net.cut(refuse=True)
     with (
-        socket.create_connection((net.host, net.port), timeout=5) as refused,
         pytest.raises((ConnectionResetError, BrokenPipeError)),
+        socket.create_connection((net.host, net.port), timeout=5) as refused,
     ):
         ask(refused, b"hello")
     net.heal()
