@@ -57,8 +57,11 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
 )
 
 
-def parts(batch: SealedBatch) -> Iterator[exchange_pb2.PushRequest]:
-    """The messages that carry *batch*; the first one describes it, and its payload is never copied whole."""
+def parts(batch: SealedBatch, part_bytes: int = MAX_PART_BYTES) -> Iterator[exchange_pb2.PushRequest]:
+    """The messages that carry *batch*; the first one describes it, and its payload is never copied whole.
+
+    A slow link gets smaller parts than MAX_PART_BYTES, so that it shows its progress.
+    """
     payload = memoryview(batch.payload)
     yield exchange_pb2.PushRequest(
         part=exchange_pb2.BatchPart(
@@ -67,11 +70,11 @@ def parts(batch: SealedBatch) -> Iterator[exchange_pb2.PushRequest]:
             digest=batch.digest,
             header=batch.header,
             payload_bytes=len(payload),
-            payload=bytes(payload[:MAX_PART_BYTES]),
+            payload=bytes(payload[:part_bytes]),
         )
     )
-    for start in range(MAX_PART_BYTES, len(payload), MAX_PART_BYTES):
-        piece = bytes(payload[start : start + MAX_PART_BYTES])
+    for start in range(part_bytes, len(payload), part_bytes):
+        piece = bytes(payload[start : start + part_bytes])
         yield exchange_pb2.PushRequest(
             part=exchange_pb2.BatchPart(seq=batch.seq, epoch=batch.epoch, payload=piece)
         )

@@ -1,0 +1,175 @@
+"""One stream's push: connects, keeps a session going, notes what central has, and says how far it is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from agent.push.handover import Handover, Pace
+from agent.push.session import Desk, Door, Outbox, Progress, PushLimits, Sender, Session
+from proto.batch import SealedBatch
+from proto.errors import BatchCorrupt, Credential, NotAdmitted, Poisoned, Refused, Transient
+
+TICK_S: Final = 0.5
+ACKNOWLEDGE_S: Final = 1.0
+"""How often at most the outbox learns what central has; a note that is lost is only made again."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class PushFacts:
+    """How far push has come, for people."""
+
+    connected: bool
+    paused: bool
+    acknowledged_seq: int
+    applied_seq: int
+    newest_seq: int
+    unacknowledged: int
+    sent_batches: int
+    sent_bytes: int
+    acknowledged_age_s: float | None
+
+
+class Push:
+    """The worker of one stream. :meth:`step` belongs to one thread; the others may be called from any."""
+
+    def __init__(self, sender: Sender, outbox: Outbox, door: Door, limits: PushLimits) -> None:
+        lock = threading.Lock()
+        self._desk = Desk(
+            sender,
+            outbox,
+            limits,
+            Handover(limits.memory_bytes),
+            Pace(),
+            Progress(),
+            lock,
+            threading.Condition(lock),
+        )
+        self._door = door
+        self._session: Session | None = None
+        self._paused = False
+        self._noted_seq, self._noted_at = 0, 0.0
+
+    def offer(self, batches: Sequence[SealedBatch]) -> None:
+        """Batches that were just committed, in order: send them at once."""
+        with self._desk.lock:
+            self._desk.handover.offer(batches)
+            self._desk.wake.notify_all()
+
+    def step(self) -> bool:
+        """Connect if need be, then watch for a moment. Raises Transient, Halt; True: call again at once."""
+        if self._paused:
+            self._leave()
+            with self._desk.lock:
+                return self._desk.wake.wait_for(lambda: not self._paused, TICK_S)
+        try:
+            self._keep_going()
+        except Refused as error:
+            self._drop()
+            raise _halting(error) from error
+        except BaseException:
+            self._drop()
+            raise
+        return True
+
+    def pause(self) -> None:
+        """Let nothing more leave until :meth:`resume`."""
+        self._paused = True
+        self.stop_waiting()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._paused = False
+        with self._desk.lock:
+            self._desk.wake.notify_all()
+
+    def stop_waiting(self) -> None:
+        """Make a :meth:`step` that waits for central's welcome return soon."""
+        if (session := self._session) is not None:
+            session.give_up()
+
+    def close(self) -> None:
+        """End cleanly: wait a little for what is under way, and note how far central is. By the worker's thread."""
+        self._leave()
+
+    def facts(self) -> PushFacts:
+        """How far it is now."""
+        session, progress = self._session, self._desk.progress
+        return PushFacts(
+            connected=session is not None and not session.is_over,
+            paused=self._paused,
+            acknowledged_seq=progress.acknowledged_seq,
+            applied_seq=progress.applied_seq,
+            newest_seq=self._desk.handover.newest,
+            unacknowledged=session.unacknowledged if session else 0,
+            sent_batches=progress.sent_batches,
+            sent_bytes=progress.sent_bytes,
+            acknowledged_age_s=time.monotonic() - progress.acknowledged_at
+            if progress.acknowledged_at
+            else None,
+        )
+
+    def _keep_going(self) -> None:
+        if self._session is None:
+            self._connect()
+        session = self._session
+        if session is None:
+            return
+        session.tick(TICK_S)
+        self._note(ACKNOWLEDGE_S)
+        if session.is_over or session.wants_renewal():
+            self._leave()
+
+    def _connect(self) -> None:
+        self._session = Session(self._desk, self._door)
+        self._session.start()
+        _log.info(
+            "push_connected",
+            stream=self._desk.sender.stream,
+            acknowledged=self._desk.progress.acknowledged_seq,
+        )
+
+    def _leave(self) -> None:
+        """End the session in peace."""
+        if self._session is not None:
+            self._session.drain()
+        self._drop()
+        self._note(0.0)
+
+    def _drop(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+            _log.info(
+                "push_disconnected",
+                stream=self._desk.sender.stream,
+                acknowledged=self._desk.progress.acknowledged_seq,
+            )
+
+    def _note(self, at_most_every_s: float) -> None:
+        """Tell the outbox how far central is, so that it can forget and a restart knows."""
+        seq, now = self._desk.progress.acknowledged_seq, time.monotonic()
+        if seq > self._noted_seq and now - self._noted_at >= at_most_every_s:
+            self._desk.outbox.acknowledge(seq)
+            self._noted_seq, self._noted_at = seq, now
+
+
+def _halting(error: Refused) -> Exception:
+    """What a refusal of central means for this stream: sending the same again would bring the same answer."""
+    if isinstance(error, NotAdmitted):
+        return Credential(
+            error.what,
+            where=error.where,
+            fix=error.fix or "ask the platform to admit this node's certificate",
+        )
+    if error.code == "OUT_OF_ORDER":
+        return Transient(error.what, where=error.where)
+    word = "a damaged batch" if isinstance(error, BatchCorrupt) else "what we sent"
+    return Poisoned(f"central refuses {word}: {error.what}", where=error.where, fix=error.fix)
