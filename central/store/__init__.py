@@ -1,0 +1,11 @@
+"""Central's database: opened once, brought up to date at start, and entered only through a transaction.
+
+A write is durable when :func:`writing` returns. When its commit fails nobody knows whether it happened: that is
+Transient, and the caller reads again. Errors of the database leave here as errors of ours, without its texts.
+"""
+
+from central.store.engine import now_us, open_store, reading, writing
+from central.store.migration import migrate
+from central.store.tables import METADATA, SCHEMA, NowUs
+
+__all__ = ["METADATA", "SCHEMA", "NowUs", "migrate", "now_us", "open_store", "reading", "writing"]
