@@ -116,7 +116,8 @@ def decode(header: bytes, payload: bytes) -> Batch:
 def row_count(header: batch_pb2.BatchHeader) -> int:
     """How many rows a batch touches, from its header alone."""
     return sum(
-        d.insert_count + d.upsert_count + d.delete_count + sum(p.count for p in d.partials) for d in header.deltas
+        d.insert_count + d.upsert_count + d.delete_count + sum(p.count for p in d.partials)
+        for d in header.deltas
     )
 
 
@@ -184,7 +185,9 @@ def _decompress(header: batch_pb2.BatchHeader, payload: bytes) -> bytes:
         raw = payload
     elif header.compression == batch_pb2.COMPRESSION_ZSTD:
         if _ratio_too_high(header.raw_bytes, len(payload)):
-            raise BatchCorrupt(f"{len(payload)} bytes claim to hold {header.raw_bytes}, over {MAX_RATIO} to 1")
+            raise BatchCorrupt(
+                f"{len(payload)} bytes claim to hold {header.raw_bytes}, over {MAX_RATIO} to 1"
+            )
         raw = _bounded_zstd(payload, header.raw_bytes)
     else:
         raise BatchCorrupt(f"compression {header.compression} is not known here")

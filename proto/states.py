@@ -43,7 +43,11 @@ MEANING: Final[dict[State, Meaning]] = {
     State.SCHEMA_HOLD: Meaning("the table's structure changed in a way that needs a decision", False),
     State.FENCED: Meaning("another process works under the same identity", False),
     State.CREDENTIAL: Meaning("a password or certificate is refused", True),
-    State.GAP: Meaning("the source no longer has changes that were not read; tables must be copied afresh", False),
-    State.DIVERGED: Meaning("the two ends disagree about the past; nothing moves until a person decides", False),
+    State.GAP: Meaning(
+        "the source no longer has changes that were not read; tables must be copied afresh", False
+    ),
+    State.DIVERGED: Meaning(
+        "the two ends disagree about the past; nothing moves until a person decides", False
+    ),
     State.PAUSED: Meaning("stopped on request", False),
 }
