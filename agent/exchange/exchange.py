@@ -1,0 +1,361 @@
+"""One stream in the exchange database. Each public method is one transaction; none leaves this room.
+
+One process writes a stream: a lock keeps a second one out, and the epoch in the checkpoint row keeps out one that
+lost the lock without noticing (E9). A failed commit is an unknown commit (E1): it raises Transient, and the caller
+goes on from :meth:`Exchange.checkpoint`, never from memory.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import Connection, Engine
+
+from agent.exchange.checkpoints import Checkpoint, Checkpoints, Mark
+from agent.exchange.outbox import Outbox, Sizes
+from agent.exchange.place import READS, translated
+from agent.exchange.quarantine import Entry, Quarantine
+from agent.exchange.store import place_of
+from agent.exchange.tables import tables
+from agent.exchange.tablestates import CopyState, TableStates, TableStatus, held_by, new_status
+from agent.exchange.writing import Desk, Writing
+from proto.batch import Batch, Delta, Frames, Head, SealedBatch
+from proto.errors import DiskBlocked, Refused, TableHold, Transient
+from proto.schema import TableSchema
+from replica.opening import open_replica
+from replica.replica import Replica, TableDigest
+
+if TYPE_CHECKING:
+    from agent.exchange.place import Guard
+    from agent.sources.source import Page
+
+MIB: Final = 1024**2
+GIB: Final = 1024**3
+RETENTION_US: Final = 7 * 24 * 3600 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """Where capture stops before a disk does."""
+
+    min_free_bytes: int | None = None
+    """Free bytes to leave on the volume; None = 10 % of it, at least 2 GiB."""
+    outbox_bytes: int = 64 * GIB
+    """What may wait for central."""
+
+
+class Exchange:
+    """The mirror, outbox, quarantine and checkpoint of one stream. Every method may be called from any thread."""
+
+    def __init__(self, engine: Engine, stream: str, limits: StoreLimits = StoreLimits()) -> None:
+        self.stream = stream
+        self._engine = engine
+        self._limits = limits
+        self._place = place_of(engine)
+        here = tables(self._place.schema, self._place.prefix)
+        self._replica: Replica = open_replica(engine, stream.rpartition("/")[2])
+        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode")
+        self._desk = Desk(
+            stream,
+            Checkpoints(here, stream),
+            Outbox(here, stream),
+            TableStates(here, stream),
+            Quarantine(here, stream),
+            self._replica,
+            self._encoder,
+        )
+        self._lock = threading.RLock()
+        self._guard: Guard | None = None
+        self._epoch = 0
+        self._acknowledged = 0
+        self._tables: dict[str, TableStatus] = {}
+
+    # A process's life with a stream
+
+    def start(self) -> Checkpoint:
+        """Become the stream's only writer under the next epoch. Raises Fenced when another process is it."""
+        with self._lock:
+            if self._epoch:
+                return self.checkpoint()
+            self._own()
+            with translated(self._place, self.stream), self._engine.begin() as connection:
+                started = self._desk.checkpoints.begin(connection, secrets.token_hex(16))
+                known = self._desk.states.read(connection)
+            self._epoch, self._tables = started.epoch, known
+            self._acknowledged = started.acknowledged_seq
+            return started
+
+    def checkpoint(self) -> Checkpoint:
+        """Where the stream is, as committed. Raises Fenced when another process took over meanwhile."""
+        with self._lock:
+            self._own()
+            with self._reading() as connection:
+                now = self._desk.checkpoints.still(connection, self._epoch)
+                self._tables = self._desk.states.read(connection)
+            return now
+
+    def close(self) -> None:
+        """Let another process have the stream."""
+        with self._lock:
+            self._encoder.shutdown()
+            if self._guard is not None:
+                self._guard.release()
+                self._guard = None
+
+    # Rows
+
+    def commit(self, batches: Iterable[Batch]) -> list[SealedBatch]:
+        """Mirror the rows, queue them for central and move the checkpoint: all or nothing.
+
+        A list is committed even if a table has to be held for it. An iterator is read once, part by part, so its
+        hold is stored and Transient asks for the transaction again. Returns what push may take from memory: from
+        the first batch as many as fit, and the last.
+        """
+        with self._lock:
+            if isinstance(batches, Sequence):
+                return self._commit_list(batches)
+            try:
+                return self._commit(batches)
+            except TableHold as hold:
+                self.hold(hold)
+                raise Transient(
+                    f"table {hold.table} is held; reading again without it", where=self.stream
+                ) from hold
+
+    def begin_copy(self, schema: TableSchema, expected_rows: int) -> list[SealedBatch]:
+        """Empty the table on every side, before its copy reads the first page.
+
+        Changes committed while pages are read win over the pages; emptied later, the table would lose them.
+        """
+        with self._writing(growing=True) as writing:
+            writing.begin_copy(schema, expected_rows)
+        return writing.sealed
+
+    def commit_page(self, page: Page, generation: int) -> list[SealedBatch]:
+        """Mirror and queue a page of a first copy together with how far the copy is.
+
+        A page of an older *generation* (the copy was ordered anew, or the table is held) changes nothing.
+        A page with a row the mirror cannot hold holds the table; the copy goes on from here after a retry.
+        """
+        with self._lock:
+            try:
+                with self._writing(growing=True) as writing:
+                    writing.add_page(page, generation)
+            except TableHold as hold:
+                self.hold(hold)
+                return []
+            return writing.sealed
+
+    # Tables
+
+    def tables(self) -> dict[str, TableStatus]:
+        """The state of every table, by name."""
+        return dict(self._tables)
+
+    def know(self, names: Iterable[str]) -> None:
+        """Order the first copy of tables that were never seen."""
+        unknown = [name for name in names if name not in self._tables]
+        if unknown:
+            with self._writing() as writing:
+                for name in unknown:
+                    writing.change(new_status(name))
+
+    def hold(self, hold: TableHold, *, changes_left_out: bool = False) -> None:
+        """Hold one table. With *changes_left_out* its source passed over changes, so only a fresh copy mends it."""
+        with self._writing() as writing:
+            status = held_by(writing.tables.get(hold.table, new_status(hold.table)), hold)
+            if changes_left_out:
+                status = replace(status, copy=CopyState(status.copy.generation))
+            writing.change(status)
+
+    def order_copy(self, table: str, who: str = "operator") -> None:
+        """Copy *table* afresh. What is quarantined of it is superseded, on record."""
+        with self._writing() as writing:
+            writing.order_copy(table, who)
+
+    def retry(self, table: str, who: str = "operator") -> list[SealedBatch]:
+        """Send the held changes of *table* their normal way, in order, one source transaction at a time.
+
+        Raises Refused with the new reason when one still cannot pass; those before it stay passed.
+        """
+        sealed: list[SealedBatch] = []
+        with self._lock:
+            more = True
+            while more:
+                try:
+                    with self._writing(growing=True) as writing:
+                        more = writing.retry_oldest(table, who)
+                    sealed += writing.sealed
+                except TableHold as hold:
+                    self.hold(hold)
+                    raise Refused(f"still held: {hold.what}", where=table, fix=hold.fix) from hold
+        return sealed
+
+    def skip(self, table: str, entry: int, who: str, reason: str) -> None:
+        """Leave one entry out of every retry: on record, its rows kept."""
+        with self._writing() as writing:
+            self._desk.quarantine.skip(writing.connection, table, entry)
+            writing.record("skipped", who, table, entry=entry, reason=reason)
+
+    def quarantine(self) -> list[Entry]:
+        """What is held, oldest first."""
+        with self._reading() as connection:
+            return self._desk.quarantine.entries(connection)
+
+    def quarantined_rows(self, entry: int) -> tuple[Delta, ...]:
+        """The changes of one entry, for a person to look at."""
+        with self._reading() as connection:
+            return self._desk.quarantine.rows(connection, entry)
+
+    # Outbox
+
+    def read_outbox(self, after_seq: int, limit_bytes: int) -> list[SealedBatch]:
+        """The batches after *after_seq*, checked; at least one if there is any. Raises Poisoned for a damaged one."""
+        with self._reading() as connection:
+            return self._desk.outbox.read(connection, after_seq, limit_bytes)
+
+    def head_at(self, seq: int) -> Head | None:
+        """The chain's head as it was at *seq*; None when that is no longer, or not yet, known."""
+        with self._reading() as connection:
+            return self._desk.outbox.head_at(connection, seq)
+
+    def oldest_seq(self) -> int:
+        """The first batch still in the outbox; the next number if there is none."""
+        with self._reading() as connection:
+            return self._desk.outbox.oldest_seq(connection)
+
+    def acknowledge(self, seq: int) -> None:
+        """Central has everything up to *seq*. Lazy: while another transaction runs, the next call stores it."""
+        self._acknowledged = max(self._acknowledged, seq)
+        if self._lock.acquire(blocking=False):
+            try:
+                with translated(self._place, self.stream), self._engine.begin() as connection:
+                    self._desk.checkpoints.acknowledge(connection, self._epoch, self._acknowledged)
+            finally:
+                self._lock.release()
+
+    @property
+    def acknowledged_seq(self) -> int:
+        """The highest number central has, as far as this process heard."""
+        return self._acknowledged
+
+    def prune(self, keep_us: int = RETENTION_US) -> int:
+        """Forget acknowledged batches older than *keep_us*, a limited number per call; returns how many."""
+        with self._writing() as writing:
+            forgotten = self._desk.outbox.prune(writing.connection, writing.mark.acknowledged_seq, keep_us)
+        if forgotten:
+            self._place.give_back(self._engine)
+        return forgotten
+
+    def sizes(self) -> Sizes:
+        """How much waits for central and how much lies here."""
+        with self._reading() as connection:
+            return self._desk.outbox.sizes(connection)
+
+    def free_bytes(self) -> int | None:
+        """Free bytes on the volume of the exchange database; None where only its server knows."""
+        volume = self._place.free_and_total(self._engine)
+        return volume[0] if volume else None
+
+    # Comparison
+
+    def mirror_scan(self, table: str) -> Iterator[Frames]:
+        """The mirrored rows of *table* as canonical frames, in key order."""
+        with self._reading() as connection:
+            yield from self._replica.scan(connection, self._schema(table))
+
+    def mirror_digest(self, table: str) -> TableDigest:
+        """Rows and content digest of the mirrored *table*."""
+        with self._reading() as connection:
+            return self._replica.digest(connection, self._schema(table))
+
+    def _commit_list(self, batches: Sequence[Batch]) -> list[SealedBatch]:
+        try:
+            return self._commit(batches)
+        except TableHold as hold:
+            if len(batches) > 1 and not any(batch.continues for batch in batches):
+                # One by one, so that the batches before the bad one keep their way.
+                return [sealed for batch in batches for sealed in self._commit_list([batch])]
+            if hold.table in self._tables and self._tables[hold.table].held:
+                raise
+            return self._commit_list_holding(batches, hold)
+
+    def _commit_list_holding(self, batches: Sequence[Batch], first: TableHold) -> list[SealedBatch]:
+        holds = {first.table: first}
+        while True:
+            try:
+                return self._commit(batches, tuple(holds.values()))
+            except TableHold as hold:
+                if hold.table in holds:
+                    raise
+                holds[hold.table] = hold
+
+    def _commit(self, batches: Iterable[Batch], holds: Sequence[TableHold] = ()) -> list[SealedBatch]:
+        with self._writing(growing=True) as writing:
+            for hold in holds:
+                writing.change(held_by(writing.tables.get(hold.table, new_status(hold.table)), hold))
+            for batch in batches:
+                writing.add(batch)
+        return writing.sealed
+
+    def _room(self) -> None:
+        volume = self._place.free_and_total(self._engine)
+        if volume is None:
+            return
+        free, total = volume
+        floor = self._limits.min_free_bytes
+        least = max(total // 10, 2 * GIB) if floor is None else floor
+        if free < least:
+            raise DiskBlocked(
+                f"{free // MIB} MiB are free beside the exchange database, {least // MIB} must stay",
+                where=self.stream,
+                fix="free space on that volume; capture goes on by itself",
+            )
+
+    def _outbox_room(self, mark: Mark) -> None:
+        if mark.waiting_bytes > self._limits.outbox_bytes:
+            raise DiskBlocked(
+                f"{mark.waiting_bytes // MIB} MiB wait for central, the limit is {self._limits.outbox_bytes // MIB}",
+                where=self.stream,
+                fix="see why central does not take them; capture goes on by itself",
+            )
+
+    def _schema(self, table: str) -> TableSchema:
+        status = self._tables.get(table)
+        if status is None or status.schema is None:
+            raise Refused(f"table {table} has no mirror yet", where=self.stream)
+        return status.schema
+
+    @contextmanager
+    def _writing(self, *, growing: bool = False) -> Iterator[Writing]:
+        with self._lock:
+            if growing:
+                self._room()
+            with translated(self._place, self.stream), self._engine.begin() as connection:
+                mark = self._desk.checkpoints.lock(connection, self._epoch)
+                if growing:
+                    self._outbox_room(mark)
+                writing = Writing(self._desk, connection, mark, self._tables)
+                yield writing
+                writing.finish()
+            self._tables = writing.tables
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with (
+            translated(self._place, self.stream),
+            self._engine.connect().execution_options(**READS) as connection,
+        ):
+            yield connection
+
+    def _own(self) -> None:
+        if self._guard is None or not self._guard.is_held():
+            self._guard = None
+            with translated(self._place, self.stream):
+                self._guard = self._place.guard(self._engine, self.stream)

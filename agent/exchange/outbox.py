@@ -1,0 +1,179 @@
+"""Sealed batches that wait for central, and those it has that we keep a while."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from agent.exchange.checkpoints import Mark, now_us
+from agent.exchange.tables import Tables
+from proto import codec
+from proto.batch import Head, SealedBatch
+from proto.errors import BatchCorrupt, Poisoned
+
+READ_ROWS: Final = 200
+"""Batches per read at most, however small they are."""
+PRUNE_ROWS: Final = 500
+"""Batches per prune at most: a short transaction does not hold up capture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much lies in the outbox."""
+
+    waiting_batches: int
+    waiting_bytes: int
+    oldest_waiting_us: int
+    """When the oldest batch without acknowledgement was committed; 0 = none waits."""
+    kept_batches: int
+    kept_bytes: int
+
+
+class Outbox:
+    """The outbox of one stream."""
+
+    def __init__(self, tables: Tables, stream: str) -> None:
+        self._table = tables.outbox
+        self._checkpoint = tables.checkpoint
+        self._stream = stream
+
+    def append(self, connection: Connection, mark: Mark, sealed: SealedBatch) -> None:
+        """Queue *sealed* and make it the head of *mark*."""
+        mark.head = sealed.head
+        mark.bytes += len(sealed.header) + len(sealed.payload)
+        mark.rows += sealed.rows
+        connection.execute(
+            insert(self._table),
+            {
+                "stream": self._stream,
+                "seq": sealed.seq,
+                "epoch": sealed.epoch,
+                "digest": sealed.digest,
+                "rows": sealed.rows,
+                "total_bytes": mark.bytes,
+                "created_us": now_us(),
+                "header": sealed.header,
+                "payload": sealed.payload,
+            },
+        )
+
+    def read(self, connection: Connection, after_seq: int, limit_bytes: int) -> list[SealedBatch]:
+        """The batches after *after_seq*: at least one if there is any, then as many as fit. Raises Poisoned (E6)."""
+        last = self._last_within(connection, after_seq, limit_bytes)
+        table = self._table.c
+        statement = (
+            select(table.seq, table.epoch, table.digest, table.rows, table.header, table.payload)
+            .where(self._mine, table.seq > after_seq, table.seq <= last)
+            .order_by(table.seq)
+        )
+        previous = self.head_at(connection, after_seq)
+        batches = []
+        for row in connection.execute(statement):
+            batches.append(self._whole(row, previous))
+            previous = batches[-1].head
+        return batches
+
+    def head_at(self, connection: Connection, seq: int) -> Head | None:
+        """The chain's head as it was at *seq*; None if that batch was pruned or never was."""
+        if seq == 0:
+            return Head()
+        table = self._table.c
+        row = connection.execute(
+            select(table.epoch, table.digest).where(self._mine, table.seq == seq)
+        ).one_or_none()
+        return Head(row.epoch, seq, bytes(row.digest)) if row else None
+
+    def oldest_seq(self, connection: Connection) -> int:
+        """The first batch still here; the next number if there is none."""
+        oldest: int | None = connection.execute(
+            select(func.min(self._table.c.seq)).where(self._mine)
+        ).scalar()
+        if oldest is not None:
+            return oldest
+        mark = self._checkpoint.c
+        return 1 + (connection.execute(select(mark.seq).where(mark.stream == self._stream)).scalar() or 0)
+
+    def prune(self, connection: Connection, acknowledged_seq: int, keep_us: int) -> int:
+        """Forget what central has and what is older than *keep_us*; at most PRUNE_ROWS batches per call.
+
+        The last acknowledged batch stays: its digest is what both ends compare when they meet again.
+        """
+        table = self._table.c
+        window = connection.execute(
+            select(table.seq, table.created_us)
+            .where(self._mine, table.seq < acknowledged_seq)
+            .order_by(table.seq)
+            .limit(PRUNE_ROWS)
+        ).all()
+        before_us = now_us() - keep_us
+        old = 0
+        for row in window:
+            if row.created_us >= before_us:
+                break
+            old = row.seq
+        return (
+            connection.execute(delete(self._table).where(self._mine, table.seq <= old)).rowcount if old else 0
+        )
+
+    def sizes(self, connection: Connection) -> Sizes:
+        """How much waits and how much lies here in all."""
+        here, mark = self._table.c, self._checkpoint.c
+        row = connection.execute(
+            select(mark.seq, mark.bytes, mark.acknowledged_seq, mark.acknowledged_bytes).where(
+                mark.stream == self._stream
+            )
+        ).one_or_none()
+        if row is None:
+            return Sizes(0, 0, 0, 0, 0)
+        first = connection.execute(
+            select(here.seq, here.total_bytes, func.length(here.header) + func.length(here.payload))
+            .where(self._mine)
+            .order_by(here.seq)
+            .limit(1)
+        ).one_or_none()
+        since = connection.execute(
+            select(here.created_us)
+            .where(self._mine, here.seq > row.acknowledged_seq)
+            .order_by(here.seq)
+            .limit(1)
+        ).scalar()
+        kept = (row.seq - first[0] + 1, row.bytes - first[1] + first[2]) if first else (0, 0)
+        return Sizes(row.seq - row.acknowledged_seq, row.bytes - row.acknowledged_bytes, since or 0, *kept)
+
+    def _last_within(self, connection: Connection, after_seq: int, limit_bytes: int) -> int:
+        # Sizes first, blobs second: a limit in SQL alone would read one blob too many or none at all.
+        table = self._table.c
+        rows = connection.execute(
+            select(table.seq, table.total_bytes)
+            .where(self._mine, table.seq > after_seq)
+            .order_by(table.seq)
+            .limit(READ_ROWS)
+        ).all()
+        if not rows:
+            return after_seq
+        fitting = [row.seq for row in rows if row.total_bytes - rows[0].total_bytes <= limit_bytes]
+        return int(fitting[-1])
+
+    def _whole(self, row: Any, previous: Head | None) -> SealedBatch:
+        header, payload, digest = bytes(row.header), bytes(row.payload), bytes(row.digest)
+        batch = SealedBatch(self._stream, row.epoch, row.seq, digest, header, payload, row.rows)
+        try:
+            if previous is not None:
+                codec.verify(batch, previous)
+            elif hashlib.sha256(payload).digest() != codec.read_header(header).payload_sha256:
+                raise BatchCorrupt("the payload does not match its checksum")
+        except BatchCorrupt as error:
+            raise Poisoned(
+                f"batch {row.seq} in the outbox is damaged and not sent: {error.what}",
+                where=self._stream,
+                fix="check the disk, then copy the tables of this stream afresh: exchange-agent snapshot",
+            ) from error
+        return batch
+
+    @property
+    def _mine(self) -> ColumnElement[bool]:
+        return self._table.c.stream == self._stream

@@ -1,0 +1,141 @@
+"""The bookkeeping tables of the exchange database, as every statement of this room sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, MetaData, Table, Text
+
+_NONE: Final = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Where each fact lies. ``schema`` and ``prefix`` keep them apart from the mirror tables."""
+
+    metadata: MetaData
+    checkpoint: Table
+    outbox: Table
+    table_state: Table
+    quarantine: Table
+    audit: Table
+
+
+@cache
+def tables(schema: str | None, prefix: str) -> Tables:
+    """The tables under these names."""
+    metadata = MetaData(schema=schema)
+    return Tables(
+        metadata,
+        Table(f"{prefix}checkpoint", metadata, *_checkpoint()),
+        Table(f"{prefix}outbox", metadata, *_outbox()),
+        Table(f"{prefix}table_state", metadata, *_table_state()),
+        Table(f"{prefix}quarantine", metadata, *_quarantine()),
+        Table(f"{prefix}audit", metadata, *_audit()),
+    )
+
+
+def _text(name: str, *, key: bool = False) -> Column[str]:
+    return Column(name, Text, primary_key=key, nullable=False)
+
+
+def _number(name: str, *, key: bool = False) -> Column[int]:
+    return Column(
+        name,
+        BigInteger,
+        primary_key=key,
+        autoincrement=False,
+        nullable=False,
+        server_default=None if key else _NONE,
+    )
+
+
+def _bytes(name: str) -> Column[bytes]:
+    return Column(name, LargeBinary, nullable=False)
+
+
+def _checkpoint() -> list[Column[str] | Column[int] | Column[bytes]]:
+    return [
+        _text("stream", key=True),
+        _text("position"),
+        _number("epoch"),
+        _text("incarnation"),
+        _number("head_epoch"),
+        _number("seq"),
+        _bytes("digest"),
+        _number("acknowledged_seq"),
+        _number("acknowledged_bytes"),
+        _number("bytes"),
+        _number("rows"),
+        _number("quarantine_id"),
+        _number("audit_id"),
+        _number("last_commit_us"),
+        _number("committed_us"),
+    ]
+
+
+def _outbox() -> list[Column[str] | Column[int] | Column[bytes]]:
+    # total_bytes counts from the stream's first batch to the end of this one: any range is one subtraction.
+    return [
+        _text("stream", key=True),
+        _number("seq", key=True),
+        _number("epoch"),
+        _bytes("digest"),
+        _number("rows"),
+        _number("total_bytes"),
+        _number("created_us"),
+        _bytes("header"),
+        _bytes("payload"),
+    ]
+
+
+def _table_state() -> list[Column[str] | Column[int] | Column[bytes] | Column[bool]]:
+    return [
+        _text("stream", key=True),
+        _text("name", key=True),
+        _text("state"),
+        _text("code"),
+        _text("sentence"),
+        _text("fix"),
+        _number("since_us"),
+        _bytes("schema"),
+        _number("generation"),
+        Column("begun", Boolean, nullable=False),
+        Column("copied", Boolean, nullable=False),
+        _bytes("last_key"),
+        _number("rows_copied"),
+        _number("rows_expected"),
+        _number("ordered_us"),
+    ]
+
+
+def _quarantine() -> list[Column[str] | Column[int] | Column[bytes] | Column[bool]]:
+    return [
+        _text("stream", key=True),
+        _number("id", key=True),
+        _text("name"),
+        _text("status"),
+        _text("code"),
+        _text("what"),
+        _text("fix"),
+        _number("rows"),
+        _number("since_us"),
+        _text("position"),
+        Column("continues", Boolean, nullable=False),
+        _bytes("header"),
+        _bytes("payload"),
+    ]
+
+
+def _audit() -> list[Column[str] | Column[int]]:
+    return [
+        _text("stream", key=True),
+        _number("id", key=True),
+        _number("at_us"),
+        _text("event"),
+        _text("who"),
+        _text("name"),
+        _text("facts"),
+    ]
