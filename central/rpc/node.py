@@ -1,0 +1,68 @@
+"""Node.Heartbeat: what a node says about itself goes in, what central asks of it comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, Protocol
+
+from central.rpc.answers import Context, answering
+from central.rpc.identity import Doorkeeper
+from proto.errors import Refused
+from proto.v1 import node_pb2, node_pb2_grpc
+
+MAX_REPORT_BYTES: Final = 1024 * 1024
+
+
+class Reports(Protocol):
+    """Where reports and commands lie; blocking."""
+
+    def seen(self, node: str, report: node_pb2.HeartbeatRequest) -> None:
+        """Keep the report."""
+        ...
+
+    def finish_commands(self, node: str, done: Iterable[int], refused: Iterable[int]) -> None:
+        """Note the answers to commands."""
+        ...
+
+    def pending_commands(self, node: str) -> list[node_pb2.Command]:
+        """What was not answered yet."""
+        ...
+
+
+class NodeService(node_pb2_grpc.NodeServicer):
+    """Translates between the wire and the registry."""
+
+    def __init__(
+        self, door: Doorkeeper, reports: Reports, run: Callable[..., Awaitable[Any]], heartbeat_s: int
+    ) -> None:
+        self._door = door
+        self._reports = reports
+        self._run = run
+        self._heartbeat_s = heartbeat_s
+
+    async def Heartbeat(  # noqa: N802 - the wire's name
+        self, request: node_pb2.HeartbeatRequest, context: Context
+    ) -> node_pb2.HeartbeatReply:
+        """Take the report, return what is asked of the node."""
+        async with answering(context, "Heartbeat"):
+            node = await self._door.node(context)
+            _check(node, request)
+            commands = await self._run(self._exchange, node, request)
+            return node_pb2.HeartbeatReply(
+                clock_us=time.time_ns() // 1000, commands=commands, next_s=self._heartbeat_s
+            )
+        raise AssertionError("a call that failed was aborted")
+
+    def _exchange(self, node: str, request: node_pb2.HeartbeatRequest) -> list[node_pb2.Command]:
+        self._reports.seen(node, request)
+        self._reports.finish_commands(node, request.done_commands, request.refused_commands)
+        return self._reports.pending_commands(node)
+
+
+def _check(node: str, request: node_pb2.HeartbeatRequest) -> None:
+    if request.ByteSize() > MAX_REPORT_BYTES:
+        raise Refused(f"a report of {request.ByteSize()} bytes, more than {MAX_REPORT_BYTES}", where=node)
+    others = [each.stream[:80] for each in request.streams if not each.stream.startswith(f"{node}/")]
+    if others:
+        raise Refused("the report speaks of another node's stream", where=others[0])
