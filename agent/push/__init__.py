@@ -6,7 +6,7 @@ the outbox when it is behind. Correctness rests on numbers and digests alone; wh
 pace, handed over batches) may be lost at any moment.
 """
 
-from agent.push.session import Call, Door, Outbox, PushLimits, Sender
+from agent.push.session import PushLimits
 from agent.push.stream import Push, PushFacts
 
-__all__ = ["Call", "Door", "Outbox", "Push", "PushFacts", "PushLimits", "Sender"]
+__all__ = ["Push", "PushFacts", "PushLimits"]

@@ -11,8 +11,10 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
+from agent.exchange.exchange import Exchange
+from agent.link import Link
 from agent.push.handover import Handover, Pace, size_of
 from proto.batch import Head, SealedBatch
 from proto.channel import PROTOCOL, parts
@@ -23,63 +25,6 @@ READ_BYTES: Final = 4 * 1024 * 1024
 """How much is read from the outbox at a time when push is behind."""
 SLOWEST_BYTES_PER_S: Final = 16 * 1024
 """A link slower than this counts as dead: every byte under way buys this much patience."""
-
-
-class Outbox(Protocol):
-    """What push asks of the exchange database; each call is one transaction."""
-
-    def head(self) -> Head:
-        """The last batch committed."""
-        ...
-
-    def head_at(self, seq: int) -> Head | None:
-        """The batch *seq*; None when it is no longer, or not yet, there."""
-        ...
-
-    def oldest_seq(self) -> int:
-        """The first batch still there; one after the last if there is none."""
-        ...
-
-    def read_outbox(self, after_seq: int, limit_bytes: int) -> list[SealedBatch]:
-        """The batches after *after_seq*, at least one if there is one."""
-        ...
-
-    def acknowledge(self, seq: int) -> None:
-        """Central holds everything up to *seq*."""
-        ...
-
-
-class Call(Protocol):
-    """One open call of central's Push."""
-
-    def replies(self) -> Iterator[exchange_pb2.PushReply]:
-        """What central says, until the call ends; raises ExchangeError."""
-        ...
-
-    def is_current(self) -> bool:
-        """False when our certificate files changed since it was opened."""
-        ...
-
-    def close(self) -> None:
-        """End the call and its connection now."""
-        ...
-
-
-class Door(Protocol):
-    """The way to central."""
-
-    def push_session(self, requests: Iterator[exchange_pb2.PushRequest]) -> Call:
-        """Open a connection of its own and send *requests* as central takes them. Raises Credential."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """Who sends: fixed while the process lives."""
-
-    stream: str
-    epoch: int
-    incarnation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +58,8 @@ class Progress:
 class Desk:
     """What outlives a connection."""
 
-    sender: Sender
-    outbox: Outbox
+    exchange: Exchange
+    door: Link
     limits: PushLimits
     handover: Handover
     pace: Pace
@@ -127,7 +72,7 @@ class Desk:
 class Session:
     """A connection that sends every batch after central's head, in order, within the window."""
 
-    def __init__(self, desk: Desk, door: Door) -> None:
+    def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._wake = desk.wake
         self._ended = threading.Condition(desk.lock)
@@ -140,8 +85,8 @@ class Session:
         self._under_way_bytes = 0
         self._read: deque[SealedBatch] = deque()
         self._moved_at = time.monotonic()
-        self._call = door.push_session(self._requests(self._hello()))
-        self._reader = threading.Thread(target=self._follow, name=f"acks-{desk.sender.stream}", daemon=True)
+        self._call = desk.door.push_session(self._requests(self._hello()))
+        self._reader = threading.Thread(target=self._follow, name=f"acks-{desk.exchange.stream}", daemon=True)
         self._reader.start()
 
     @property
@@ -164,7 +109,8 @@ class Session:
         theirs = Head(welcome.head.epoch, welcome.head.seq, welcome.head.digest)
         self._compare(theirs)
         with self._desk.lock:
-            self._acknowledge(theirs.seq, 0)
+            # May be less than before: central was restored, and gets again what it lost (P6).
+            self._desk.progress.acknowledged_seq = theirs.seq
             self._sent_seq = theirs.seq
             self._wake.notify_all()
 
@@ -206,17 +152,19 @@ class Session:
         self._reader.join(timeout=5)
 
     def _hello(self) -> exchange_pb2.PushRequest:
-        sender, outbox = self._desk.sender, self._desk.outbox
-        # Read in this order: a batch committed in between only makes the head older than it could be.
-        self._head, self._oldest = outbox.head(), outbox.oldest_seq()
+        exchange = self._desk.exchange
+        # Our incarnation begins here if capture has not begun it. A batch committed between the two questions only
+        # makes the head older than it could be.
+        now = exchange.start()
+        self._head, self._oldest = now.head, exchange.oldest_seq()
         with self._desk.lock:
-            self._desk.handover.newest = max(self._desk.handover.newest, self._head.seq)
+            self._desk.handover.newest = max(self._desk.handover.newest, now.head.seq)
         hello = exchange_pb2.Hello(
             protocol=PROTOCOL,
-            stream=sender.stream,
-            epoch=sender.epoch,
-            incarnation=sender.incarnation,
-            head=exchange_pb2.ChainHead(epoch=self._head.epoch, seq=self._head.seq, digest=self._head.digest),
+            stream=exchange.stream,
+            epoch=now.epoch,
+            incarnation=now.incarnation,
+            head=exchange_pb2.ChainHead(epoch=now.head.epoch, seq=now.head.seq, digest=now.head.digest),
             oldest_seq=self._oldest,
         )
         return exchange_pb2.PushRequest(hello=hello)
@@ -224,8 +172,8 @@ class Session:
     def _compare(self, theirs: Head) -> None:
         """Refuse to send unless central's chain is a beginning of ours that we can continue (P6, E7, E8)."""
         where, fix = (
-            self._desk.sender.stream,
-            f"exchange-central explain {self._desk.sender.stream.partition('/')[0]}",
+            self._desk.exchange.stream,
+            f"exchange-central explain {self._desk.exchange.stream.partition('/')[0]}",
         )
         if theirs.seq > self._head.seq:
             raise Diverged(
@@ -234,7 +182,7 @@ class Session:
                 where=where,
                 fix=fix,
             )
-        ours = self._desk.outbox.head_at(theirs.seq) if theirs.seq else Head()
+        ours = self._desk.exchange.head_at(theirs.seq) if theirs.seq else Head()
         if ours is not None and ours.digest != theirs.digest:
             raise Diverged(f"batch {theirs.seq} is another one at central than here", where=where, fix=fix)
         if theirs.seq + 1 < self._oldest:
@@ -279,9 +227,9 @@ class Session:
         while self._read and self._read[0].seq < seq:
             self._read.popleft()
         if not self._read or self._read[0].seq != seq:
-            self._read = deque(self._desk.outbox.read_outbox(seq - 1, READ_BYTES))
+            self._read = deque(self._desk.exchange.read_outbox(seq - 1, READ_BYTES))
         if not self._read or self._read[0].seq != seq:
-            raise Gap(f"batch {seq} is no longer in the outbox", where=self._desk.sender.stream)
+            raise Gap(f"batch {seq} is no longer in the outbox", where=self._desk.exchange.stream)
         return self._read.popleft()
 
     def _parts(self, batch: SealedBatch) -> Iterator[exchange_pb2.PushRequest]:

@@ -10,8 +10,10 @@ from typing import Final
 
 import structlog
 
+from agent.exchange.exchange import Exchange
+from agent.link import Link
 from agent.push.handover import Handover, Pace
-from agent.push.session import Desk, Door, Outbox, Progress, PushLimits, Sender, Session
+from agent.push.session import Desk, Progress, PushLimits, Session
 from proto.batch import SealedBatch
 from proto.errors import BatchCorrupt, Credential, NotAdmitted, Poisoned, Refused, Transient
 
@@ -40,11 +42,11 @@ class PushFacts:
 class Push:
     """The worker of one stream. :meth:`step` belongs to one thread; the others may be called from any."""
 
-    def __init__(self, sender: Sender, outbox: Outbox, door: Door, limits: PushLimits) -> None:
+    def __init__(self, exchange: Exchange, door: Link, limits: PushLimits) -> None:
         lock = threading.Lock()
         self._desk = Desk(
-            sender,
-            outbox,
+            exchange,
+            door,
             limits,
             Handover(limits.memory_bytes),
             Pace(),
@@ -52,7 +54,6 @@ class Push:
             lock,
             threading.Condition(lock),
         )
-        self._door = door
         self._session: Session | None = None
         self._paused = False
         self._noted_seq, self._noted_at = 0, 0.0
@@ -128,11 +129,11 @@ class Push:
             self._leave()
 
     def _connect(self) -> None:
-        self._session = Session(self._desk, self._door)
+        self._session = Session(self._desk)
         self._session.start()
         _log.info(
             "push_connected",
-            stream=self._desk.sender.stream,
+            stream=self._desk.exchange.stream,
             acknowledged=self._desk.progress.acknowledged_seq,
         )
 
@@ -149,7 +150,7 @@ class Push:
             session.close()
             _log.info(
                 "push_disconnected",
-                stream=self._desk.sender.stream,
+                stream=self._desk.exchange.stream,
                 acknowledged=self._desk.progress.acknowledged_seq,
             )
 
@@ -157,7 +158,7 @@ class Push:
         """Tell the outbox how far central is, so that it can forget and a restart knows."""
         seq, now = self._desk.progress.acknowledged_seq, time.monotonic()
         if seq > self._noted_seq and now - self._noted_at >= at_most_every_s:
-            self._desk.outbox.acknowledge(seq)
+            self._desk.exchange.acknowledge(seq)
             self._noted_seq, self._noted_at = seq, now
 
 

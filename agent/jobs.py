@@ -1,0 +1,193 @@
+"""What happens by the clock: heartbeats, retention, and watching certificates, disks and what the source keeps for us.
+
+The only file that knows apscheduler. A job that meets an expected failure says so in its state and runs again at its
+time; a bug in a job ends the daemon like a bug anywhere else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from agent.link import Link
+from proto.channel import Identity
+from proto.errors import Credential, ExchangeError, Refused
+from proto.states import State
+from proto.v1 import node_pb2
+
+THREADS: Final = 4
+WARN_DAYS: Final = (30, 14, 7, 1)
+VERBS: Final = {
+    node_pb2.Command.PAUSE: "pause",
+    node_pb2.Command.RESUME: "resume",
+    node_pb2.Command.SNAPSHOT: "snapshot",
+    node_pb2.Command.RELOAD: "reload",
+}
+REMEMBERED_COMMANDS: Final = 1000
+
+_log = structlog.get_logger()
+
+
+class Jobs:
+    """Runs what it is given at its time, never twice at once; *on_bug* hears of what nobody expected."""
+
+    def __init__(self, on_bug: Callable[[str, BaseException], None]) -> None:
+        self._on_bug = on_bug
+        self._scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(THREADS)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone=UTC,
+        )
+
+    def every(self, seconds: float, name: str, job: Callable[[], None]) -> None:
+        """Run *job* now and then every so many seconds; a second call with the same name changes the pace."""
+        self._scheduler.add_job(
+            self._run,
+            "interval",
+            args=(name, job),
+            id=name,
+            name=name,
+            seconds=seconds,
+            next_run_time=datetime.now(UTC),
+            replace_existing=True,
+        )
+
+    def start(self) -> None:
+        """Begin."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Begin nothing more; what runs may finish by itself."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+
+    def _run(self, name: str, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except ExchangeError as error:
+            _log.warning("job_failed", job=name, code=error.code, error=str(error))
+        except BaseException as error:  # noqa: BLE001 - handed to the supervisor, which ends the daemon
+            self._on_bug(name, error)
+
+
+class Steering(Protocol):
+    """What central may ask of this node, as far as the department allows it."""
+
+    def pause(self, source: str) -> str:
+        """Stop one source."""
+        ...
+
+    def resume(self, source: str) -> str:
+        """Let it go on."""
+        ...
+
+    def snapshot(self, source: str, table: str) -> str:
+        """Copy a table afresh."""
+        ...
+
+    def reload(self) -> str:
+        """Read the settings file again."""
+        ...
+
+
+class Heart:
+    """The sign of life: tells central how the streams are, and does what central asks if the department allows it."""
+
+    def __init__(
+        self,
+        link: Link,
+        node: Steering,
+        version: str,
+        reports: Callable[[], Sequence[node_pb2.StreamReport]],
+    ) -> None:
+        self._link, self._node, self._version, self._reports = link, node, version, reports
+        self._done: list[int] = []
+        self._refused: list[int] = []
+        self._obeyed: dict[int, bool] = {}
+        self.allowed: frozenset[str] = frozenset()
+        """Words of :data:`VERBS` that central may say; the department's settings decide."""
+        self.state, self.sentence = State.BACKING_OFF, "not yet connected to central"
+
+    def beat(self) -> None:
+        """One heartbeat. Raises what kept it from central, after saying so in :attr:`state`."""
+        request = node_pb2.HeartbeatRequest(
+            version=self._version,
+            clock_us=time.time_ns() // 1000,
+            streams=self._reports(),
+            done_commands=self._done,
+            refused_commands=self._refused,
+        )
+        try:
+            reply = self._link.heartbeat(request)
+        except Refused as error:
+            self.state, self.sentence = State.CREDENTIAL, str(error)
+            raise
+        except ExchangeError as error:
+            refused = isinstance(error, Credential)
+            self.state, self.sentence = State.CREDENTIAL if refused else State.BACKING_OFF, str(error)
+            raise
+        self.state, self.sentence = State.RUNNING, "connected to central"
+        # Central has heard of these now; what it still sends was asked since.
+        self._done, self._refused = [], []
+        self._obey(reply.commands)
+
+    def _obey(self, commands: Iterable[node_pb2.Command]) -> None:
+        for command in commands:
+            # Central repeats a command until it heard the outcome; it must not be done twice.
+            if command.id not in self._obeyed:
+                self._obeyed[command.id] = self._carry_out(command)
+                while len(self._obeyed) > REMEMBERED_COMMANDS:
+                    del self._obeyed[next(iter(self._obeyed))]
+            (self._done if self._obeyed[command.id] else self._refused).append(command.id)
+
+    def _carry_out(self, command: node_pb2.Command) -> bool:
+        verb = VERBS.get(command.verb, "")
+        source = command.stream.rpartition("/")[2]
+        if verb not in self.allowed:
+            _log.warning(
+                "command_refused", command=command.id, verb=verb or command.verb, reason="not allowed here"
+            )
+            return False
+        try:
+            sentence = self._act(verb, source, command.table)
+        except ExchangeError as error:
+            _log.warning("command_refused", command=command.id, verb=verb, reason=str(error))
+            return False
+        _log.info("command_done", command=command.id, verb=verb, source=source, sentence=sentence)
+        return True
+
+    def _act(self, verb: str, source: str, table: str) -> str:
+        match verb:
+            case "pause":
+                return self._node.pause(source)
+            case "resume":
+                return self._node.resume(source)
+            case "snapshot":
+                return self._node.snapshot(source, table)
+            case _:
+                return self._node.reload()
+
+
+class CertificateWatch:
+    """Warns 30, 14, 7 and 1 days before the certificate ends, once each, and every time after that."""
+
+    def __init__(self, identity: Callable[[], Identity]) -> None:
+        self._identity = identity
+        self._warned: tuple[str, int] = ("", 0)
+
+    def look(self) -> None:
+        """Warn if it is time to; raises Credential when the certificate cannot be used any more."""
+        identity = self._identity()
+        left = (identity.not_after - datetime.now(UTC)).total_seconds() / 86400
+        due = min((days for days in WARN_DAYS if left <= days), default=0)
+        if due and (identity.not_after.isoformat(), due) != self._warned:
+            self._warned = (identity.not_after.isoformat(), due)
+            _log.warning(
+                "certificate_expires_soon", days_left=round(left, 1), not_after=identity.not_after.isoformat()
+            )
