@@ -72,6 +72,8 @@ class Lane:
         """For each column of the schema: its binary form is the canonical one."""
         self.pending = Pending(plan.schema, closed)
         self._identity = tuple(relation.columns[at].is_key for at in plan.picks)
+        self.whole_identity = all(self._identity)
+        """An old key says everything about the row."""
         if not all(self._identity[at] for at in plan.schema.key_indexes):
             raise SchemaHold(
                 plan.schema.name,

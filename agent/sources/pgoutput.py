@@ -203,9 +203,7 @@ class Collector:
         lane.pending.keep_vanished = self._keep_vanished
         self._lanes[relid] = lane
         if self._hot is not None:
-            pending = lane.pending
-            state = (pending.new, pending.old, pending.appended)
-            self._hot.set_lane(relid, lane.picks, lane.copied, pending.schema.key_indexes, state)
+            self._hot.set_lane(relid, lane)
 
     def _leave_out(self, relid: int) -> None:
         lane = self._lanes.get(relid)
