@@ -24,7 +24,8 @@ DEBOUNCE_S: Final = 0.3
 _HOT_CENTRAL: Final = ("heartbeat_s",)
 _HOT_EXCHANGE: Final = ("keep_days",)
 _COLD_SOURCE: Final = ("kind", "slot", "publication")
-_EVENTS: Final = frozenset({"created", "modified", "moved", "closed"})
+_APPEARED: Final = frozenset({"created", "moved"})
+_WRITTEN: Final = frozenset({"modified", "closed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class SettingsWatch:
 
     def start(self) -> None:
         """Begin; the directory is watched, because an editor puts a new file in the place of the old one."""
-        self._observer.schedule(_Touched(self._touch), str(self._path.parent))
+        self._observer.schedule(_Touched(self._path.name, self._touch), str(self._path.parent))
         self._observer.start()
 
     def stop(self) -> None:
@@ -123,12 +124,14 @@ class SettingsWatch:
 
 
 class _Touched(FileSystemEventHandler):
-    def __init__(self, touch: Callable[[], None]) -> None:
-        self._touch = touch
+    def __init__(self, name: str, touch: Callable[[], None]) -> None:
+        self._name, self._touch = name, touch
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        # Any name counts: a credential or a swapped symbolic link beside the file changes what it means.
-        if event.event_type in _EVENTS:
+        names = {Path(str(path)).name for path in (event.src_path, event.dest_path) if path}
+        # Under another name only appearing counts: that is how a symbolic link is swapped. A database in the same
+        # directory is written all the time.
+        if event.event_type in _APPEARED or (event.event_type in _WRITTEN and self._name in names):
             self._touch()
 
 

@@ -16,6 +16,7 @@ from typing import Final
 from agent.exchange.exchange import Exchange
 from agent.link import Link
 from agent.push.handover import Handover, Pace, size_of
+from agent.worker import StreamState, now_us
 from proto.batch import Head, SealedBatch
 from proto.channel import PROTOCOL, parts
 from proto.errors import Diverged, Gap, Refused, Transient
@@ -48,10 +49,8 @@ class Progress:
 
     acknowledged_seq: int = 0
     applied_seq: int = 0
-    sent_batches: int = 0
-    sent_bytes: int = 0
-    acknowledged_at: float = 0.0
-    """``time.monotonic()`` of the last acknowledgement; 0 = none yet."""
+    acknowledged_us: int = 0
+    """When central last acknowledged anything, microseconds since 1970; 0 = not yet."""
 
 
 @dataclass(slots=True)
@@ -64,6 +63,7 @@ class Desk:
     handover: Handover
     pace: Pace
     progress: Progress
+    state: StreamState
     lock: threading.Lock
     wake: threading.Condition
     """Told when there may be something to send; on *lock*."""
@@ -81,7 +81,8 @@ class Session:
         self._over = self._closing = False
         self._sent_seq: int | None = None
         """The last batch handed to gRPC; None until both heads were compared."""
-        self._under_way: deque[tuple[int, int]] = deque()
+        self._under_way: deque[tuple[int, int, int]] = deque()
+        """Number, bytes and rows of each batch sent and not acknowledged."""
         self._under_way_bytes = 0
         self._read: deque[SealedBatch] = deque()
         self._moved_at = time.monotonic()
@@ -135,11 +136,16 @@ class Session:
         """True when our certificate changed, so that a new connection is due."""
         return not self._call.is_current()
 
-    def drain(self) -> None:
-        """Send nothing more and wait a little for acknowledgements under way."""
+    def stop_sending(self) -> None:
+        """Begin nothing more; any thread."""
         with self._desk.lock:
             self._closing = True
             self._wake.notify_all()
+
+    def drain(self) -> None:
+        """Send nothing more and wait a little for acknowledgements under way."""
+        self.stop_sending()
+        with self._desk.lock:
             self._ended.wait_for(lambda: self._over or not self._under_way, self._desk.limits.drain_s)
 
     def close(self) -> None:
@@ -219,7 +225,7 @@ class Session:
             self._sent_seq = seq
             if not self._under_way:
                 self._moved_at = time.monotonic()
-            self._under_way.append((seq, size))
+            self._under_way.append((seq, size, batch.rows))
             self._under_way_bytes += size
         return batch
 
@@ -291,16 +297,16 @@ class Session:
 
     def _acknowledge(self, seq: int, applied: int) -> None:
         progress = self._desk.progress
-        size = 0
+        size = rows = batches = 0
         while self._under_way and self._under_way[0][0] <= seq:
-            size += self._under_way.popleft()[1]
-            progress.sent_batches += 1
-        self._under_way_bytes -= size
-        progress.sent_bytes += size
-        if size:
+            _, its_size, its_rows = self._under_way.popleft()
+            size, rows, batches = size + its_size, rows + its_rows, batches + 1
+        if batches:
+            self._under_way_bytes -= size
             self._desk.pace.acknowledged(size, self._window_bytes())
+            self._desk.state.count(rows, size, batches)
         if seq > progress.acknowledged_seq:
-            progress.acknowledged_seq, progress.acknowledged_at = seq, time.monotonic()
+            progress.acknowledged_seq, progress.acknowledged_us = seq, now_us()
         progress.applied_seq = max(progress.applied_seq, applied)
 
     def _end(self, error: BaseException | None) -> None:

@@ -14,8 +14,10 @@ from agent.exchange.exchange import Exchange
 from agent.link import Link
 from agent.push.handover import Handover, Pace
 from agent.push.session import Desk, Progress, PushLimits, Session
+from agent.worker import StreamState
 from proto.batch import SealedBatch
 from proto.errors import BatchCorrupt, Credential, NotAdmitted, Poisoned, Refused, Transient
+from proto.states import State
 
 TICK_S: Final = 0.5
 ACKNOWLEDGE_S: Final = 1.0
@@ -29,21 +31,19 @@ class PushFacts:
     """How far push has come, for people."""
 
     connected: bool
-    paused: bool
     acknowledged_seq: int
     applied_seq: int
     newest_seq: int
     unacknowledged: int
-    sent_batches: int
-    sent_bytes: int
-    acknowledged_age_s: float | None
+    acknowledged_us: int
 
 
 class Push:
-    """The worker of one stream. :meth:`step` belongs to one thread; the others may be called from any."""
+    """The worker of one stream. :meth:`step` and :meth:`close` belong to one thread; the others to any."""
 
     def __init__(self, exchange: Exchange, door: Link, limits: PushLimits) -> None:
         lock = threading.Lock()
+        self.state = StreamState(exchange.stream)
         self._desk = Desk(
             exchange,
             door,
@@ -51,11 +51,11 @@ class Push:
             Handover(limits.memory_bytes),
             Pace(),
             Progress(),
+            self.state,
             lock,
             threading.Condition(lock),
         )
         self._session: Session | None = None
-        self._paused = False
         self._noted_seq, self._noted_at = 0, 0.0
 
     def offer(self, batches: Sequence[SealedBatch]) -> None:
@@ -66,10 +66,6 @@ class Push:
 
     def step(self) -> bool:
         """Connect if need be, then watch for a moment. Raises Transient, Halt; True: call again at once."""
-        if self._paused:
-            self._leave()
-            with self._desk.lock:
-                return self._desk.wake.wait_for(lambda: not self._paused, TICK_S)
         try:
             self._keep_going()
         except Refused as error:
@@ -82,14 +78,14 @@ class Push:
 
     def pause(self) -> None:
         """Let nothing more leave until :meth:`resume`."""
-        self._paused = True
-        self.stop_waiting()
+        self.state.pause()
+        if (session := self._session) is not None:
+            session.give_up()
+            session.stop_sending()
 
     def resume(self) -> None:
-        """Go on."""
-        self._paused = False
-        with self._desk.lock:
-            self._desk.wake.notify_all()
+        """Go on after a pause, or try again after a halt."""
+        self.state.resume()
 
     def stop_waiting(self) -> None:
         """Make a :meth:`step` that waits for central's welcome return soon."""
@@ -97,7 +93,7 @@ class Push:
             session.give_up()
 
     def close(self) -> None:
-        """End cleanly: wait a little for what is under way, and note how far central is. By the worker's thread."""
+        """End cleanly: wait a little for what is under way, and note how far central is."""
         self._leave()
 
     def facts(self) -> PushFacts:
@@ -105,37 +101,30 @@ class Push:
         session, progress = self._session, self._desk.progress
         return PushFacts(
             connected=session is not None and not session.is_over,
-            paused=self._paused,
             acknowledged_seq=progress.acknowledged_seq,
             applied_seq=progress.applied_seq,
             newest_seq=self._desk.handover.newest,
             unacknowledged=session.unacknowledged if session else 0,
-            sent_batches=progress.sent_batches,
-            sent_bytes=progress.sent_bytes,
-            acknowledged_age_s=time.monotonic() - progress.acknowledged_at
-            if progress.acknowledged_at
-            else None,
+            acknowledged_us=progress.acknowledged_us,
         )
 
     def _keep_going(self) -> None:
-        if self._session is None:
-            self._connect()
-        session = self._session
-        if session is None:
-            return
+        session = self._session or self._connect()
         session.tick(TICK_S)
         self._note(ACKNOWLEDGE_S)
-        if session.is_over or session.wants_renewal():
+        if session.is_over or self.state.paused or session.wants_renewal():
             self._leave()
 
-    def _connect(self) -> None:
-        self._session = Session(self._desk)
-        self._session.start()
+    def _connect(self) -> Session:
+        self._session = session = Session(self._desk)
+        session.start()
+        self.state.set(State.RUNNING, "sending to central")
         _log.info(
             "push_connected",
             stream=self._desk.exchange.stream,
             acknowledged=self._desk.progress.acknowledged_seq,
         )
+        return session
 
     def _leave(self) -> None:
         """End the session in peace."""
@@ -158,8 +147,9 @@ class Push:
         """Tell the outbox how far central is, so that it can forget and a restart knows."""
         seq, now = self._desk.progress.acknowledged_seq, time.monotonic()
         if seq > self._noted_seq and now - self._noted_at >= at_most_every_s:
-            self._desk.exchange.acknowledge(seq)
-            self._noted_seq, self._noted_at = seq, now
+            self._noted_at = now
+            if self._desk.exchange.acknowledge(seq):
+                self._noted_seq = seq
 
 
 def _halting(error: Refused) -> Exception:
