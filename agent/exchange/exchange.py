@@ -79,24 +79,29 @@ class Exchange:
     # A process's life with a stream
 
     def start(self) -> Checkpoint:
-        """Become the stream's only writer under the next epoch. Raises Fenced when another process is it."""
+        """Become the stream's only writer under the next epoch; once more, say where it is.
+
+        Raises Fenced when another process is the writer.
+        """
+        if self._epoch:
+            return self._look()
         with self._lock:
             if self._epoch:
-                return self.checkpoint()
+                return self._look()
             self._own()
             with translated(self._place, self.stream), self._engine.begin() as connection:
                 started = self._desk.checkpoints.begin(connection, secrets.token_hex(16))
                 known = self._desk.states.read(connection)
-            self._epoch, self._tables = started.epoch, known
-            self._acknowledged = started.acknowledged_seq
+            self._tables, self._acknowledged = known, started.acknowledged_seq
+            self._epoch = started.epoch
             return started
 
     def checkpoint(self) -> Checkpoint:
-        """Where the stream is, as committed. Raises Fenced when another process took over meanwhile."""
+        """Where the stream is, as committed: what capture goes on from after any failure. Raises Fenced."""
         with self._lock:
             self._own()
+            now = self._look()
             with self._reading() as connection:
-                now = self._desk.checkpoints.still(connection, self._epoch)
                 self._tables = self._desk.states.read(connection)
             return now
 
@@ -179,6 +184,14 @@ class Exchange:
         with self._writing() as writing:
             writing.order_copy(table, who)
 
+    def begin_anew(self, who: str, reason: str) -> None:
+        """Forget the position and order a copy of every table: the way out of a gap, on record."""
+        with self._writing() as writing:
+            writing.mark.position = ""
+            writing.record("begun_anew", who, "", reason=reason)
+            for table in list(writing.tables):
+                writing.order_copy(table, who)
+
     def retry(self, table: str, who: str = "operator") -> list[SealedBatch]:
         """Send the held changes of *table* their normal way, in order, one source transaction at a time.
 
@@ -230,15 +243,17 @@ class Exchange:
         with self._reading() as connection:
             return self._desk.outbox.oldest_seq(connection)
 
-    def acknowledge(self, seq: int) -> None:
-        """Central has everything up to *seq*. Lazy: while another transaction runs, the next call stores it."""
+    def acknowledge(self, seq: int) -> bool:
+        """Central has everything up to *seq*. Lazy: False while another transaction runs, call again later."""
         self._acknowledged = max(self._acknowledged, seq)
-        if self._lock.acquire(blocking=False):
-            try:
-                with translated(self._place, self.stream), self._engine.begin() as connection:
-                    self._desk.checkpoints.acknowledge(connection, self._epoch, self._acknowledged)
-            finally:
-                self._lock.release()
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            with translated(self._place, self.stream), self._engine.begin() as connection:
+                self._desk.checkpoints.acknowledge(connection, self._epoch, self._acknowledged)
+        finally:
+            self._lock.release()
+        return True
 
     @property
     def acknowledged_seq(self) -> int:
@@ -353,6 +368,10 @@ class Exchange:
             self._engine.connect().execution_options(**READS) as connection,
         ):
             yield connection
+
+    def _look(self) -> Checkpoint:
+        with self._reading() as connection:
+            return self._desk.checkpoints.still(connection, self._epoch)
 
     def _own(self) -> None:
         if self._guard is None or not self._guard.is_held():

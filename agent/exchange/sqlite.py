@@ -20,6 +20,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from proto.errors import DiskBlocked, ExchangeError, Fenced, Poisoned, Refused, Transient
 
 BUSY_S: Final = 30.0
+GIVE_BACK_PAGES: Final = 4096
+"""Per call: a bounded pause for capture."""
 _FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY})
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _PASSING: Final = frozenset(
@@ -97,7 +99,10 @@ class SqlitePlace:
     def give_back(self, engine: Engine) -> None:
         """Shrink the file by what pruning freed; otherwise it keeps its largest size for ever."""
         with engine.begin() as connection:
-            connection.exec_driver_sql("PRAGMA incremental_vacuum").all()
+            driver = connection.connection.driver_connection
+            if driver is not None:
+                # Fetching is what drives it: each step of the statement frees one page.
+                driver.execute(f"PRAGMA incremental_vacuum({GIVE_BACK_PAGES})").fetchall()
 
     def translate(self, error: DBAPIError, where: str) -> ExchangeError | None:
         """By SQLite's primary result code."""

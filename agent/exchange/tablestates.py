@@ -53,6 +53,11 @@ class TableStatus:
         return self.state in HELD
 
     @property
+    def flows(self) -> bool:
+        """Whether its changes go their normal way: neither held nor waiting for its copy to begin."""
+        return not self.held and (self.copy.begun or self.copy.copied)
+
+    @property
     def wants_copy(self) -> bool:
         """Whether its copy is ordered or under way."""
         return not self.held and not self.copy.copied
@@ -61,6 +66,11 @@ class TableStatus:
 def new_status(name: str) -> TableStatus:
     """A table that was never seen: to be copied."""
     return snapshot_ordered(TableStatus(name, State.SNAPSHOT, "", "", "", 0, CopyState(0)))
+
+
+def streamed(name: str) -> TableStatus:
+    """A table that came with the stream, without a copy."""
+    return flowing(TableStatus(name, State.RUNNING, "", "", "", 0, CopyState(0, begun=True, copied=True)))
 
 
 def snapshot_ordered(status: TableStatus) -> TableStatus:

@@ -12,7 +12,14 @@ from sqlalchemy import Connection
 from agent.exchange.checkpoints import Checkpoints, Mark
 from agent.exchange.outbox import Outbox
 from agent.exchange.quarantine import Quarantine
-from agent.exchange.tablestates import TableStates, TableStatus, flowing, new_status, snapshot_ordered
+from agent.exchange.tablestates import (
+    TableStates,
+    TableStatus,
+    flowing,
+    new_status,
+    snapshot_ordered,
+    streamed,
+)
 from proto import codec
 from proto.batch import Batch, Delta, SealedBatch
 from proto.errors import BatchCorrupt, Poisoned, Refused
@@ -132,14 +139,16 @@ class Writing:
         return self.tables[table]
 
     def _divide(self, batch: Batch) -> tuple[Batch, dict[str, list[Delta]]]:
+        passing: list[Delta] = []
         held: dict[str, list[Delta]] = {}
         for delta in batch.deltas:
             status = self.tables.get(delta.schema.name)
-            if status and status.held:
+            if status is None or status.flows:
+                passing.append(delta)
+            elif status.held:
                 held.setdefault(status.name, []).append(delta)
-        if not held:
-            return batch, held
-        return replace(batch, deltas=tuple(d for d in batch.deltas if d.schema.name not in held)), held
+            # else: its copy has not begun, so the copy's pages will bring this change.
+        return (batch if len(passing) == len(batch.deltas) else replace(batch, deltas=tuple(passing))), held
 
     def _pass(self, batch: Batch) -> None:
         encoding = self._encode(batch)
@@ -171,7 +180,7 @@ class Writing:
             self._desk.replica.drop(self.connection, delta.schema.name)
         self._desk.replica.prepare(self.connection, delta.schema)
         if reshaped or known is None:
-            self.change(replace(status or new_status(delta.schema.name), schema=delta.schema))
+            self.change(replace(status or streamed(delta.schema.name), schema=delta.schema))
 
     def _keep(self, sealed: SealedBatch) -> None:
         # The last one is always kept, so that push learns how far the stream has come.
