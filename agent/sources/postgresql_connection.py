@@ -1,0 +1,83 @@
+"""Connections to a PostgreSQL business database, and its errors in our words.
+
+Every session is read-only unless a statement says otherwise, writes values in one fixed way, and refuses to be
+silently filtered by row security. Errors are told apart by SQLSTATE, never by their text, which servers translate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from proto.errors import Credential, ExchangeError, Fenced, Gap, Poisoned, Transient
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+CONNECT_TIMEOUT_S: Final = 10
+SESSION: Final = """
+SET default_transaction_read_only = on; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC';
+SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmloption = 'content'; SET search_path = pg_catalog;
+SET standard_conforming_strings = on; SET row_security = off; SET lock_timeout = '10s'; SET statement_timeout = '10min'
+"""
+_CREDENTIAL: Final = {"28P01", "28000", "42501"}
+# object in use, undefined object, undefined file, object not in prerequisite state: what a slot or publication answers.
+_SLOT: Final[dict[str, type[ExchangeError]]] = {"55006": Fenced, "42704": Gap, "58P01": Gap, "55000": Gap}
+# The server has no SQLSTATE for us while we log in. Full houses are worth a second try, and these are their words.
+_FULL: Final = ("too many", "connection slots", "太多", "连接位置")
+
+
+def connect(dsn: str, name: str, *, walsender: bool = False) -> Connection:
+    """Open a session; raises Credential or Transient."""
+    options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, **conninfo_to_dict(dsn)}
+    options |= {"application_name": f"exchange-agent {name}"[:63], "client_encoding": "UTF8"}
+    if walsender:
+        options["replication"] = "database"
+    try:
+        connection = psycopg.connect(make_conninfo("", **options), autocommit=True)
+    except psycopg.OperationalError as error:
+        raise _login_error(options, str(error), name) from None
+    if not walsender:
+        with translated(name):
+            connection.execute(SESSION)
+    return connection
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Turn the driver's errors into ours."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise error_of(error.sqlstate or "", error.diag.message_primary or str(error), where) from error
+
+
+def error_of(sqlstate: str, what: str, where: str) -> ExchangeError:
+    """What an error of an ordinary statement asks of us."""
+    if sqlstate in _CREDENTIAL:
+        return Credential(f"{what} ({sqlstate})", where=where)
+    if sqlstate.startswith("22"):
+        return Poisoned(f"{what} ({sqlstate})", where=where)
+    return Transient(f"{what} ({sqlstate})" if sqlstate else what, where=where)
+
+
+def slot_error(result: pq.abc.PGresult, where: str) -> ExchangeError:
+    """What an error of the replication protocol asks of us."""
+    sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+    what = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
+    if kind := _SLOT.get(sqlstate):
+        return kind(f"{what} ({sqlstate})", where=where, fix="copy the tables afresh" if kind is Gap else "")
+    return error_of(sqlstate, what, where)
+
+
+def _login_error(options: dict[str, Any], said: str, where: str) -> ExchangeError:
+    """A server that answers others but not us refuses us; without our password, asking costs no failed login."""
+    anonymous = {key: value for key, value in options.items() if key not in ("password", "passfile")}
+    answer = pq.PGconn.ping(make_conninfo("", **anonymous, passfile="/dev/null").encode())
+    if answer != pq.Ping.OK or any(word in said.lower() for word in _FULL):
+        return Transient(said.strip(), where=where)
+    return Credential(said.strip(), where=where)

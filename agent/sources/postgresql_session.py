@@ -1,0 +1,185 @@
+"""Opening a stream: who the server is, what it publishes, where we go on.
+
+A session lives from ``open`` to the first error of its connections; it is made whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from agent.sources.pgoutput import Collector
+from agent.sources.postgresql_catalog import Catalog
+from agent.sources.postgresql_connection import Connection, connect, translated
+from agent.sources.postgresql_place import Place, parse_lsn
+from agent.sources.postgresql_publication import (
+    Publication,
+    Wanted,
+    publish,
+    read_publication,
+    wanted_publications,
+)
+from agent.sources.postgresql_shapes import AFRESH, Shape, Shapes, check_identity
+from agent.sources.postgresql_slot import check_continuity, drop_slot, make_slot, read_slot, unless_fenced
+from agent.sources.postgresql_stream import Stream
+from agent.sources.postgresql_text import Texts
+from agent.sources.postgresql_wire import Wakeup, Walsender
+from agent.sources.settings import PostgresqlSettings, TableSettings
+from proto.batch import Position
+from proto.errors import Credential, Refused, SchemaHold, TableHold
+
+_PAGE_HEADER_BYTES: Final = 40
+_INSERTED: Final = "SELECT pg_current_wal_insert_lsn()::text, current_setting('wal_block_size')"
+
+
+class Holds:
+    """The tables that are left out, and the errors nobody has read yet."""
+
+    def __init__(self) -> None:
+        self.tables: set[str] = set()
+        self._unread: list[Exception] = []
+
+    def add(self, hold: TableHold) -> None:
+        """Leave a table out and keep the reason."""
+        self.tables.add(hold.table)
+        self._unread.append(hold)
+
+    def taken(self) -> list[Exception]:
+        """The reasons since the last call."""
+        unread, self._unread = self._unread, []
+        return unread
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What exists while a stream is open."""
+
+    place: Place
+    connection: Connection
+    wire: Walsender
+    stream: Stream
+    collector: Collector
+    shapes: Shapes
+    texts: Texts
+    published: dict[str, int]
+    """Under which entry of a publication each table was published when we began."""
+
+    def inserted(self) -> int:
+        """How far the server's log reaches, whether on disk yet or not; what is committed lies before it."""
+        with translated("the log's end"):
+            row = self.connection.execute(_INSERTED).fetchone()
+        lsn, page = (parse_lsn(row[0]), int(row[1])) if row else (0, 1)
+        # At a page's start the server names the first byte after the page's header, which no record's end reaches.
+        return lsn - lsn % page if lsn % page <= _PAGE_HEADER_BYTES else lsn
+
+    def close(self) -> None:
+        """Hang up."""
+        self.wire.close()
+        self.connection.close()
+
+
+class Opening:
+    """Makes a session at a position."""
+
+    def __init__(self, settings: PostgresqlSettings, wakeup: Wakeup, holds: Holds) -> None:
+        self._settings = settings
+        self._dsn = settings.dsn.get_secret_value()
+        self._wakeup = wakeup
+        self._holds = holds
+
+    def at(self, position: Position) -> Session:
+        """Open strictly after *position*, or a new stream when it is empty."""
+        name = self._settings.name
+        with ExitStack() as undo:
+            connection = connect(self._dsn, name)
+            undo.callback(connection.close)
+            wire = Walsender(self._dsn, name, self._wakeup)
+            undo.callback(wire.close)
+            shapes = Shapes(Catalog(connection, name), self._settings.tables, self._holds.tables.__contains__)
+            identity = wire.identify()
+            if position:
+                place = Place.parse(position)
+                slot = read_slot(connection, self._settings.slot_name)
+                check_continuity(place, identity, slot, connection.info.dbname, wire)
+            wanted = self._publish(connection, self._shapes(shapes), is_new=not position)
+            if not position:
+                forget = partial(drop_slot, connection, self._settings.slot_name)
+                unless_fenced(forget, self._wakeup.pause)
+                lsn = make_slot(connection, self._settings.slot_name, self._settings.slot_timeout_s)
+                place = Place(identity.system, identity.timeline, lsn)
+            collector = Collector(shapes.plan)
+            begin = partial(
+                wire.start, self._settings.slot_name, place.lsn, ",".join(each.name for each in wanted)
+            )
+            unless_fenced(begin, self._wakeup.pause)
+            undo.pop_all()
+        return Session(
+            Place(identity.system, identity.timeline, place.lsn),
+            connection,
+            wire,
+            Stream(wire, collector, place.lsn),
+            collector,
+            shapes,
+            Texts(connection, name),
+            published_entries(connection, wanted),
+        )
+
+    def _shapes(self, shapes: Shapes) -> list[Shape]:
+        """The tables that can be captured; the others are held."""
+        found: list[Shape] = []
+        for settings in self._settings.tables:
+            try:
+                shape = shapes.open(settings)
+                check_identity(shape, shape.facts.identity_columns)
+                found.append(shape)
+            except SchemaHold as hold:
+                self._holds.add(hold)
+        if not found:
+            raise Refused(
+                "none of the tables can be captured", where=self._settings.name, fix="see the holds"
+            )
+        return found
+
+    def _publish(
+        self, connection: Connection, shapes: Iterable[Shape], *, is_new: bool
+    ) -> tuple[Wanted, ...]:
+        """See to it that the tables are published; hold those whose changes passed by unpublished."""
+        wanted = wanted_publications(self._settings.publication_name, shapes, connection.info.server_version)
+        before = {each.name: read_publication(connection, each.name) for each in wanted}
+        if self._settings.manage_publication:
+            publish(connection, wanted)
+        for each in wanted:
+            self._look(each, before[each.name], may_begin=is_new and self._settings.manage_publication)
+        return wanted
+
+    def _look(self, wanted: Wanted, publication: Publication | None, *, may_begin: bool) -> None:
+        if may_begin:
+            return
+        if publication is None and not self._settings.manage_publication:
+            raise Credential(
+                f"publication {wanted.name} does not exist", where=self._settings.name, fix=wanted.create_sql
+            )
+        for shape in wanted.shapes:
+            if why := wanted.lacks(shape, publication):
+                mend = "" if self._settings.manage_publication else f"{wanted.alter_sql}; then "
+                self._holds.add(SchemaHold(shape.schema.name, f"the table {why}", fix=f"{mend}{AFRESH}"))
+
+
+def published_entries(connection: Connection, wanted: Iterable[Wanted]) -> dict[str, int]:
+    """The number of each table's entry in its publication; it changes when a table is taken out and put back."""
+    found: dict[str, int] = {}
+    for each in wanted:
+        publication = read_publication(connection, each.name)
+        for shape in each.shapes:
+            if publication is not None and not each.lacks(shape, publication):
+                entry = publication.entry(shape.facts.relid)
+                found[shape.schema.name] = entry.oid if entry else 0
+    return found
+
+
+def settings_of(tables: Iterable[TableSettings], name: str) -> TableSettings:
+    """The settings of a catalogued table."""
+    return next(settings for settings in tables if settings.catalogued == name)

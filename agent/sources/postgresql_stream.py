@@ -1,0 +1,138 @@
+"""The change stream: messages in, whole commits out.
+
+Messages of a transaction wait until its commit is here, so that what is handed out ends at a commit. Only a
+transaction over the limits is decoded as it comes and handed out in parts. Everything up to ``passed`` has been
+handed out: the end of the last commit or, when nothing is pending, what the server says it has sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from agent.sources.pgoutput import Collector
+from agent.sources.postgresql_wire import COMMIT, KIND_AT, Walsender
+from agent.sources.source import Limits
+from proto.batch import Delta
+
+EMPTY_EVERY_S: Final = 10.0
+"""How often a batch without deltas may carry the position past the changes of others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What was handed out: up to ``lsn``, or a part of a transaction after it."""
+
+    lsn: int
+    deltas: tuple[Delta, ...]
+    first_commit_us: int = 0
+    last_commit_us: int = 0
+    transactions: int = 0
+    xids: tuple[int, ...] = ()
+    continues: bool = False
+
+
+class Stream:
+    """Reads one walsender through one collector."""
+
+    def __init__(self, wire: Walsender, collector: Collector, lsn: int) -> None:
+        self._wire = wire
+        self._collector = collector
+        collector.skip_until = lsn
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._whole = 0
+        self._cut_at_s = time.monotonic()
+        self.lsn = lsn
+        """Where the last cut ended."""
+        self.passed = lsn
+        self.continues = False
+        """The last cut was a part of a transaction; its other parts are still to come."""
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing is pending here."""
+        return not self._pending and not self._collector.in_transaction
+
+    def read(self, limits: Limits, interrupted: Callable[[], bool]) -> Cut | None:
+        """The next cut; None when nothing came in time or *interrupted* says that there is something else to do."""
+        deadline_s = time.monotonic() + limits.wait_s
+        while True:
+            self._gather(limits)
+            self._absorb(limits)
+            if cut := self._cut(limits):
+                return cut
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0 or interrupted():
+                return self._empty_cut()
+            self._wire.wait(left_s)
+
+    def _gather(self, limits: Limits) -> None:
+        """Take what is waiting, up to the limits."""
+        while not self._over(len(self._pending), self._pending_bytes, limits):
+            found = self._wire.drain()
+            if not found:
+                break
+            self._pending_bytes += sum(map(len, found))
+            for at in range(len(found) - 1, -1, -1):
+                if found[at][KIND_AT] == COMMIT:
+                    self._whole = len(self._pending) + at + 1
+                    break
+            self._pending += found
+            if not self._wire.wait(0):
+                break
+
+    def _absorb(self, limits: Limits) -> None:
+        """Decode whole transactions; of one that is too large, what is here of it."""
+        if self._whole:
+            ready, self._pending = self._pending[: self._whole], self._pending[self._whole :]
+        elif self._collector.in_transaction or self._over(len(self._pending), self._pending_bytes, limits):
+            ready, self._pending = self._pending, []
+        else:
+            return
+        self._whole = 0
+        self._pending_bytes = sum(map(len, self._pending))
+        self._collector.feed(ready)
+
+    def _cut(self, limits: Limits) -> Cut | None:
+        collector = self._collector
+        if collector.in_transaction:
+            return self._part() if self._over(collector.rows, collector.size_bytes, limits) else None
+        if collector.transactions or collector.end_lsn > self.passed:
+            return self._whole_cut()
+        if self.quiet:
+            self.passed = max(self.passed, self._wire.wal_end)
+        return None
+
+    def _part(self) -> Cut:
+        self.continues = True
+        return Cut(self.lsn, self._collector.take(), continues=True)
+
+    def _whole_cut(self) -> Cut | None:
+        """Everything up to the last commit; None when none of it is ours."""
+        collector = self._collector
+        facts = (collector.first_commit_us, collector.last_commit_us, collector.transactions)
+        xids = tuple(collector.xids)
+        deltas = collector.take()
+        self.passed = max(self.passed, collector.end_lsn, self._wire.wal_end if self.quiet else 0)
+        if not deltas and not self.continues:
+            return None
+        self.continues = False
+        return self._handed_out(Cut(self.passed, deltas, *facts, xids))
+
+    def _empty_cut(self) -> Cut | None:
+        """Let the position pass over what others did, now and then."""
+        if self.continues or self.passed == self.lsn or time.monotonic() < self._cut_at_s + EMPTY_EVERY_S:
+            return None
+        return self._handed_out(Cut(self.passed, ()))
+
+    def _handed_out(self, cut: Cut) -> Cut:
+        self.lsn = cut.lsn
+        self._cut_at_s = time.monotonic()
+        return cut
+
+    @staticmethod
+    def _over(rows: int, size_bytes: int, limits: Limits) -> bool:
+        return rows >= limits.rows or size_bytes >= limits.bytes

@@ -1,0 +1,212 @@
+"""The streaming replication protocol over libpq: start, drain, answer.
+
+The server sends one small message per row. Waking up for each is dear for both sides, so under load we let some
+gather in the socket before we drain it; a lone commit is taken at once.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg
+from psycopg import pq
+
+from agent.sources.postgresql_connection import connect, slot_error, translated
+from agent.sources.postgresql_place import format_lsn, parse_lsn
+from proto.errors import Transient
+
+COMMIT: Final = ord("C")
+KIND_AT: Final = 25
+"""Where pgoutput's message begins inside a message that carries log data."""
+_DATA: Final = ord("w")
+_BUSY_MESSAGES: Final = 32
+_GATHER_MS: Final = 1
+_GULPS: Final = 8
+_STATUS: Final = struct.Struct(">cQQQqB")
+_KEEPALIVE: Final = struct.Struct(">cQqB")
+_EPOCH_2000_S: Final = 946_684_800
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which server answers, and how far its log is on disk."""
+
+    system: str
+    timeline: int
+    flushed: int
+
+
+class Wakeup:
+    """A pipe that ends a wait from another thread."""
+
+    def __init__(self) -> None:
+        self._out, self._in = os.pipe()
+        os.set_blocking(self._out, False)
+        os.set_blocking(self._in, False)
+        self._ears = select.poll()
+        self._ears.register(self._out, select.POLLIN)
+
+    def fileno(self) -> int:
+        """What to wait on."""
+        return self._out
+
+    def ring(self) -> None:
+        """End the present or the next wait."""
+        try:
+            os.write(self._in, b"!")
+        except BlockingIOError:
+            return  # full: it rings already
+
+    def pause(self, seconds: float) -> None:
+        """Wait that long, or until it rings."""
+        self._ears.poll(seconds * 1000)
+
+    def rang(self) -> bool:
+        """Whether it rings."""
+        return bool(self._ears.poll(0))
+
+    def calm(self) -> None:
+        """Forget what was rung."""
+        try:
+            os.read(self._out, 65536)
+        except BlockingIOError:
+            return
+
+    def close(self) -> None:
+        """Give the pipe back."""
+        os.close(self._out)
+        os.close(self._in)
+
+
+class Walsender:
+    """One connection to a walsender: commands first, then the stream."""
+
+    def __init__(self, dsn: str, name: str, wakeup: Wakeup) -> None:
+        self._name = name
+        self._connection = connect(dsn, name, walsender=True)
+        self._pgconn = self._connection.pgconn
+        self._poll = select.poll()
+        self._poll.register(self._pgconn.socket, select.POLLIN)
+        self._poll.register(wakeup, select.POLLIN)
+        self._nap = select.poll()
+        self._nap.register(wakeup, select.POLLIN)
+        self._busy = False
+        self._answer_at_s = 0.0
+        self._answer_every_s = 10.0
+        self.wal_end = 0
+        """The server has sent us everything that was committed before this place."""
+        self.confirmed = 0
+        """What the server may forget."""
+
+    def identify(self) -> Identity:
+        """Ask which server this is."""
+        row = self._ask("IDENTIFY_SYSTEM")
+        return Identity(row[0], int(row[1]), parse_lsn(row[2]))
+
+    def history(self, timeline: int) -> dict[int, int]:
+        """Where each earlier timeline ended on the way to *timeline*."""
+        lines = [line.split("\t") for line in self._ask(f"TIMELINE_HISTORY {timeline}")[1].splitlines()]
+        return {
+            int(parts[0]): parse_lsn(parts[1]) for parts in lines if len(parts) >= 2 and parts[0].isdigit()
+        }
+
+    def start(self, slot: str, lsn: int, publications: str) -> None:
+        """Begin to stream strictly after *lsn*."""
+        timeout = self._ask("SHOW wal_sender_timeout")[0]
+        self._answer_every_s = min(10.0, _seconds(timeout) / 3 or 10.0)
+        options = f"proto_version '1', publication_names {_quoted(publications)}, binary 'true'"
+        result = self._pgconn.exec_(
+            f"START_REPLICATION SLOT {slot} LOGICAL {format_lsn(lsn)} ({options})".encode()
+        )
+        if result.status != pq.ExecStatus.COPY_BOTH:
+            raise slot_error(result, self._name)
+        self._pgconn.nonblocking = 1
+        self.wal_end = self.confirmed = lsn
+        self.answer()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the server, the wakeup or the time; says whether the server sent something."""
+        self.keepalive()
+        due_s = max(0.0, self._answer_at_s - time.monotonic())
+        ready = self._poll.poll(min(seconds, due_s) * 1000)
+        return any(fd == self._pgconn.socket for fd, _ in ready)
+
+    def drain(self) -> list[bytes]:
+        """Every message of log data that is here now, in order."""
+        if self._busy:
+            self._nap.poll(_GATHER_MS)
+        found: list[bytes] = []
+        try:
+            for _ in range(_GULPS if self._busy else 1):
+                self._pgconn.consume_input()
+            self._take(found)
+        except psycopg.OperationalError as error:
+            raise Transient(str(error).strip(), where=self._name) from error
+        self._busy = len(found) >= _BUSY_MESSAGES
+        return found
+
+    def keepalive(self) -> None:
+        """Tell the server that we live, if it is time; cheap enough to be called in any loop."""
+        if time.monotonic() >= self._answer_at_s:
+            self.answer()
+
+    def answer(self, *, ask: bool = False) -> None:
+        """Tell the server what it may forget; with *ask* it answers how far it has sent."""
+        now_us = int((time.time() - _EPOCH_2000_S) * 1_000_000)
+        message = _STATUS.pack(b"r", self.confirmed, self.confirmed, self.confirmed, now_us, ask)
+        self._answer_at_s = time.monotonic() + self._answer_every_s
+        with translated(self._name):
+            self._pgconn.put_copy_data(message)
+            self._pgconn.flush()
+
+    def close(self) -> None:
+        """Hang up; the server keeps its place for us."""
+        self._connection.close()
+
+    def _take(self, found: list[bytes]) -> None:
+        get_copy_data = self._pgconn.get_copy_data
+        while True:
+            size, data = get_copy_data(1)
+            if size <= 0:
+                break
+            message = bytes(data)
+            if message[0] == _DATA:
+                found.append(message)
+            else:
+                self._hear(message)
+        if size < 0:
+            raise self._ended()
+
+    def _hear(self, message: bytes) -> None:
+        _, wal_end, _, wants_answer = _KEEPALIVE.unpack(message)
+        self.wal_end = max(self.wal_end, wal_end)
+        if wants_answer:
+            self.answer()
+
+    def _ended(self) -> Exception:
+        result = self._pgconn.get_result()
+        if result is None or result.status != pq.ExecStatus.FATAL_ERROR:
+            return Transient("the server ended the stream", where=self._name)
+        return slot_error(result, self._name)
+
+    def _ask(self, command: str) -> list[str]:
+        result = self._pgconn.exec_(command.encode())
+        if result.status != pq.ExecStatus.TUPLES_OK:
+            raise slot_error(result, self._name)
+        return [(result.get_value(0, column) or b"").decode() for column in range(result.nfields)]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _seconds(setting: str) -> float:
+    """Read a duration as SHOW prints it."""
+    units = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+    number = setting.rstrip("abcdefghijklmnopqrstuvwxyz")
+    return float(number) * units.get(setting[len(number) :], 0.001)
