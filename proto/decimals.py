@@ -73,7 +73,7 @@ def _parts(data: bytes) -> tuple[tuple[int, ...], int, int, int]:
     if len(data) < _HEAD.size:
         _refuse("is cut off")
     count, weight, sign, scale = _HEAD.unpack_from(data)
-    if count < 0 or len(data) != _HEAD.size + 2 * count:
+    if len(data) != _HEAD.size + 2 * count:
         _refuse("has another number of digits than it says")
     if sign not in (_PLUS, _MINUS) and sign not in _SPECIAL_TEXT:
         _refuse("has no known sign")

@@ -124,6 +124,8 @@ def merge_partial(
     if len(present) != len(partial_columns) or len(merged) != len(schema.columns):
         raise corrupt(0, "a partial update does not fit its table")
     for column, field in zip(partial_columns, present, strict=True):
+        if not 0 <= column < len(merged):
+            raise corrupt(0, f"a frame has no column {column}")
         merged[column] = field
     return pack(merged)
 
