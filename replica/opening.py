@@ -1,0 +1,24 @@
+"""Which dialect keeps the promise of a replica in which database."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from proto.errors import Refused
+from replica.postgresql import PostgresReplica
+from replica.replica import Replica
+from replica.sqlite import SqliteReplica
+
+
+def open_replica(engine: Engine, room: str) -> Replica:
+    """The replica of one stream in *engine*'s database; *room* is a schema or a name prefix, "" for none."""
+    match (engine.dialect.name, engine.dialect.driver):
+        case ("postgresql", "psycopg"):
+            return PostgresReplica(room)
+        case ("sqlite", "pysqlite"):
+            return SqliteReplica(room)
+        case (name, driver):
+            raise Refused(
+                f"no replica can live in {name}+{driver}",
+                fix="take a database URL that starts with sqlite:/// or postgresql+psycopg://",
+            )
