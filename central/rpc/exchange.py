@@ -72,13 +72,13 @@ class ExchangeService(exchange_pb2_grpc.ExchangeServicer):
         intake: Accepting,
         appliers: Applying,
         run: Callable[..., Awaitable[Any]],
-        limits: tuple[Window, Budget],
+        limits: tuple[Window, Budget, asyncio.Event],
     ) -> None:
         self._door = door
         self._intake = intake
         self._appliers = appliers
         self._run = run
-        self._window, self._budget = limits
+        self._window, self._budget, self._closing = limits
 
     async def Push(  # noqa: N802 - the wire's name
         self, requests: AsyncIterator[exchange_pb2.PushRequest], context: Context
@@ -93,6 +93,8 @@ class ExchangeService(exchange_pb2_grpc.ExchangeServicer):
             lane = _Lane(hello, self._window, Assembler(hello.stream, self._budget), head.seq)
             await self._serve(lane, requests, context)
             _log.info("push_closed", stream=hello.stream, accepted=lane.accepted)
+            if self._closing.is_set():
+                raise Transient("central is stopping", fix="nothing to do: the node comes back by itself")
 
     async def _serve(
         self, lane: _Lane, requests: AsyncIterator[exchange_pb2.PushRequest], context: Context
@@ -102,16 +104,26 @@ class ExchangeService(exchange_pb2_grpc.ExchangeServicer):
         self._appliers.wake(lane.stream)
         try:
             async with asyncio.TaskGroup() as tasks:
-                guard = tasks.create_task(self._door.watch(lambda: self._door.node(context)))
                 teller = tasks.create_task(_acknowledge(lane, context))
-                tasks.create_task(_receive(lane, requests))
+                reader = tasks.create_task(_receive(lane, requests))
+                guards = (
+                    tasks.create_task(self._door.watch(lambda: self._door.node(context))),
+                    tasks.create_task(self._drain(lane, reader)),
+                )
                 await self._accept(lane)
                 lane.close()
                 await teller
-                guard.cancel()
+                for guard in guards:
+                    guard.cancel()
         finally:
             silence()
             lane.assembler.close()
+
+    async def _drain(self, lane: _Lane, reader: asyncio.Task[None]) -> None:
+        """When central stops: read no more, accept and acknowledge what is here."""
+        await self._closing.wait()
+        reader.cancel()
+        lane.end()
 
     async def _accept(self, lane: _Lane) -> None:
         while group := await lane.next_group():

@@ -7,14 +7,17 @@ certificate is out within five (fault G10).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, Protocol
 
 from central.rpc.answers import Context
 from proto.channel import identity_of_pem
-from proto.errors import ExchangeError, NotAdmitted
+from proto.errors import ExchangeError, NotAdmitted, Transient
 
 RECHECK_S: Final = 2.0
+UNKNOWN_S: Final = 30.0
+"""How long an open stream goes on while the registry cannot be read."""
 
 
 class Admission(Protocol):
@@ -45,10 +48,16 @@ class Doorkeeper:
         return await self._run(self._admission.admit_operator, *caller(context))
 
     async def watch(self, check: Callable[[], Awaitable[str]]) -> None:
-        """Raise NotAdmitted once *check* does; ends in no other way."""
+        """Raise once *check* refuses, or once nobody could say for too long; ends in no other way."""
+        known_s = time.monotonic()
         while True:
             await asyncio.sleep(RECHECK_S)
-            await check()
+            try:
+                await check()
+                known_s = time.monotonic()
+            except Transient:
+                if time.monotonic() - known_s > UNKNOWN_S:
+                    raise
 
 
 def caller(context: Context) -> tuple[str, str]:

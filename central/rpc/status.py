@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from central.rpc.answers import Context, answering
@@ -41,16 +42,14 @@ class StatusService(status_pb2_grpc.StatusServicer):
     def __init__(
         self,
         door: Doorkeeper,
-        board: Overview,
-        commands: Commands,
-        explain: Callable[[status_pb2.NodeStatus], list[str]],
+        answers: tuple[Overview, Commands, Callable[[status_pb2.NodeStatus], list[str]]],
         run: Callable[..., Awaitable[Any]],
+        closing: asyncio.Event,
     ) -> None:
         self._door = door
-        self._board = board
-        self._commands = commands
-        self._explain = explain
+        self._board, self._commands, self._explain = answers
         self._run = run
+        self._closing = closing
 
     async def ListNodes(  # noqa: N802 - the wire's name
         self, request: status_pb2.ListNodesRequest, context: Context
@@ -90,8 +89,9 @@ class StatusService(status_pb2_grpc.StatusServicer):
             await self._door.operator(context)
             pace_s = min(max(request.interval_ms / 1000, SHORTEST_INTERVAL_S), LONGEST_INTERVAL_S)
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._door.watch(lambda: self._door.operator(context)))
+                guard = tasks.create_task(self._door.watch(lambda: self._door.operator(context)))
                 await self._show(context, pace_s)
+                guard.cancel()
 
     async def RequestCommand(  # noqa: N802 - the wire's name
         self, request: status_pb2.RequestCommandRequest, context: Context
@@ -104,9 +104,11 @@ class StatusService(status_pb2_grpc.StatusServicer):
         raise _unreachable()
 
     async def _show(self, context: Context, pace_s: float) -> None:
-        while True:
+        while not self._closing.is_set():
             await context.write(status_pb2.ListNodesReply(nodes=await self._run(self._board.nodes)))
-            await asyncio.sleep(pace_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pace_s):
+                    await self._closing.wait()
 
     async def _may_read(self, node: str, context: Context) -> None:
         try:

@@ -1,0 +1,210 @@
+"""Central as a service: database, appliers, server, jobs, in this order; and back.
+
+Every part gets what it needs from its constructor, here and nowhere else. Nothing is lost whenever it dies: stopping
+in order only spares the nodes a repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import structlog
+
+from central.appliers import Appliers
+from central.apply import Applier
+from central.daemon.disk import Guarded, Room
+from central.intake import Intake
+from central.jobs import Expiry, Job, Jobs
+from central.ledger import Ledger
+from central.ledger.progress import streams
+from central.registry import Registry
+from central.rpc.assembly import Budget
+from central.rpc.exchange import ExchangeService, Window
+from central.rpc.identity import Doorkeeper
+from central.rpc.node import NodeService
+from central.rpc.server import Server, Services
+from central.rpc.status import StatusService
+from central.settings import Settings
+from central.status import Board, explain
+from central.status.facts import behind
+from central.store import migrate, open_store, writing
+from proto.channel import identity_of_pem
+from proto.errors import ExchangeError
+from proto.process import Notifier
+
+DESK_THREADS: Final = 4
+"""For admission, heartbeats and status: they must not stand in line behind batches."""
+SWEEP_S: Final = 1.0
+APPLIERS_STOP_S: Final = 3.0
+THREADS_STOP_S: Final = 1.0
+_HOUR_S: Final = 3600.0
+_log = structlog.get_logger()
+
+
+class Daemon:
+    """One central process. Built whole before anything is started; raises what is wrong with the settings."""
+
+    def __init__(self, settings: Settings, notifier: Notifier | None = None) -> None:
+        limits = settings.limits
+        self._settings = settings
+        self._notifier = notifier or Notifier()
+        threads = limits.intake_threads + limits.apply_threads + DESK_THREADS
+        self._engine = open_store(settings.database.get_secret_value(), threads)
+        self._registry = Registry(self._engine)
+        self._room = Room.of(settings)
+        self._appliers = Appliers(self._applier, limits.apply_threads, limits.handover_bytes)
+        self._board = Board(self._engine, settings.heartbeat_s, self._appliers.trouble)
+        self._intake_pool = ThreadPoolExecutor(limits.intake_threads, "intake")
+        self._desk_pool = ThreadPoolExecutor(DESK_THREADS, "desk")
+        self._jobs = Jobs(self._job_list())
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
+        self.port = 0
+        """Where it listens, once it does."""
+
+    def run(self, stop: threading.Event) -> bool:
+        """Serve until *stop*; True when everything ended in time."""
+        try:
+            migrate(self._engine)
+            self._room_look()
+            self._appliers.start()
+            asyncio.run(self._serve(stop))
+        finally:
+            clean = self._end()
+        _log.info("central_stopped", clean=clean)
+        return clean
+
+    async def _serve(self, stop: threading.Event) -> None:
+        closing = asyncio.Event()
+        server = Server(
+            self._services(closing),
+            self._settings.tls.files,
+            self._settings.listen,
+            self._settings.reflection,
+        )
+        self.port = await server.start()
+        self._jobs.start()
+        _log.info("central_started", listen=self._settings.listen, port=self.port)
+        self._notifier.ready(f"listening on {self._settings.listen}")
+        loops = [asyncio.create_task(self._sweep(server)), asyncio.create_task(self._feed_watchdog())]
+        _call_when_set(stop, asyncio.get_running_loop(), closing)
+        await closing.wait()
+        self._notifier.stopping("letting open calls end")
+        for loop in loops:
+            loop.cancel()
+        await server.stop()
+
+    def _services(self, closing: asyncio.Event) -> Services:
+        desk, limits = _runner(self._desk_pool), self._settings.limits
+        door = Doorkeeper(self._registry, desk)
+        return Services(
+            exchange=ExchangeService(
+                door,
+                Guarded(Intake(self._engine), self._room),
+                self._appliers,
+                _runner(self._intake_pool),
+                (Window(limits.window_batches, limits.window_bytes), Budget(limits.gathering_bytes), closing),
+            ),
+            node=NodeService(door, self._registry, desk, self._settings.heartbeat_s),
+            status=StatusService(door, (self._board, self._registry, explain), desk, closing),
+        )
+
+    async def _sweep(self, server: Server) -> None:
+        """Find work that nobody woke us for, count for the rates, and let health say whether the database answers."""
+        desk = _runner(self._desk_pool)
+        healthy = True
+        while True:
+            try:
+                self._appliers.sweep(await desk(behind, self._engine))
+                await desk(self._board.sample)
+                works = True
+            except ExchangeError as error:
+                works = False
+                if healthy:
+                    _log.warning("database_unreachable", error=str(error))
+            if works is not healthy:
+                healthy = works
+                await server.say(serving=works)
+            await asyncio.sleep(SWEEP_S)
+
+    async def _feed_watchdog(self) -> None:
+        interval_s = self._notifier.watchdog_interval_s
+        while interval_s is not None:
+            if self._appliers.alive:
+                self._notifier.alive()
+            await asyncio.sleep(interval_s)
+
+    def _applier(self, stream: str) -> Applier:
+        return Applier(self._engine, stream, self._owner)
+
+    def _job_list(self) -> tuple[Job, ...]:
+        expiry = Expiry(self._ends)
+        return (
+            Job("disk", self._room_look, 5.0),
+            Job("retention", self._forget, _HOUR_S),
+            Job("certificates", expiry.check, _HOUR_S, at_start=True),
+        )
+
+    def _room_look(self) -> None:
+        try:
+            self._room.look()
+        except ExchangeError as error:
+            # Intake refuses by itself from now on; this line is for the log of the platform.
+            _log.warning("disk_nearly_full", error=str(error))
+
+    def _forget(self) -> None:
+        """Drop what was applied longer ago than the settings keep it, a little at a time."""
+        before = datetime.now(UTC) - timedelta(days=self._settings.ledger.keep_days)
+        ledger, before_us = Ledger(), int(before.timestamp() * 1_000_000)
+        for stream in streams(self._engine):
+            gone = 1
+            while gone:
+                with writing(self._engine) as connection:
+                    gone = ledger.prune(connection, stream.stream, before_us)
+
+    def _ends(self) -> dict[str, int]:
+        own = identity_of_pem(
+            self._settings.tls.certificate.read_bytes(), str(self._settings.tls.certificate)
+        )
+        nodes = {record.node: record.not_after_us for record in self._registry.nodes() if not record.revoked}
+        return {"central": own.not_after_us, **nodes}
+
+    def _end(self) -> bool:
+        clean = self._appliers.stop(APPLIERS_STOP_S)
+        self._jobs.stop()
+        for pool in (self._intake_pool, self._desk_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
+        clean = _threads_ended(("intake", "desk"), THREADS_STOP_S) and clean
+        self._engine.dispose()
+        return clean
+
+
+def _runner(pool: ThreadPoolExecutor) -> Callable[..., Awaitable[Any]]:
+    async def run(function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+
+    return run
+
+
+def _call_when_set(stop: threading.Event, loop: asyncio.AbstractEventLoop, closing: asyncio.Event) -> None:
+    def wait() -> None:
+        stop.wait()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(closing.set)
+
+    threading.Thread(target=wait, name="stop", daemon=True).start()
+
+
+def _threads_ended(prefixes: tuple[str, ...], timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    ours = [thread for thread in threading.enumerate() if thread.name.startswith(prefixes)]
+    for thread in ours:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in ours)

@@ -1,0 +1,89 @@
+"""What happens by the clock; the only file that knows apscheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from proto.errors import ExchangeError
+
+WARN_DAYS: Final = (30, 14, 7, 1)
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to do every *every_s* seconds, and at start when it says so."""
+
+    name: str
+    run: Callable[[], None]
+    every_s: float
+    at_start: bool = False
+
+
+class Jobs:
+    """Runs jobs in two threads; one that fails is reported and has its next turn."""
+
+    def __init__(self, jobs: tuple[Job, ...]) -> None:
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            executors={"default": ThreadPoolExecutor(2)},
+            job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
+        )
+        for job in jobs:
+            first = {"next_run_time": datetime.now(UTC)} if job.at_start else {}
+            self._scheduler.add_job(_guarded(job), "interval", seconds=job.every_s, id=job.name, **first)
+
+    def start(self) -> None:
+        """Begin."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Start no more; a job that is running ends on its own."""
+        self._scheduler.shutdown(wait=False)
+
+
+def _guarded(job: Job) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            job.run()
+        except ExchangeError as error:
+            _log.warning("job_failed", job=job.name, error=str(error))
+        except Exception:  # noqa: BLE001 - the next turn may do better, and the other jobs go on
+            _log.exception("job_failed_unforeseen", job=job.name)
+
+    return run
+
+
+def days_left(not_after_us: int, now: datetime) -> int | None:
+    """The warning step a certificate has reached: 30, 14, 7, 1, 0 for expired; None while there is time."""
+    left_s = not_after_us / 1_000_000 - now.timestamp()
+    if left_s <= 0:
+        return 0
+    return min((days for days in WARN_DAYS if left_s <= days * 86400), default=None)
+
+
+class Expiry:
+    """Warns once per step about certificates that run out."""
+
+    def __init__(self, ends: Callable[[], dict[str, int]]) -> None:
+        self._ends = ends
+        self._warned: dict[str, int] = {}
+
+    def check(self) -> None:
+        """Look at every certificate's end and warn of what has come closer since the last time."""
+        now = datetime.now(UTC)
+        for owner, end_us in self._ends().items():
+            step = days_left(end_us, now)
+            if step is None:
+                self._warned.pop(owner, None)
+            elif self._warned.get(owner) != step:
+                self._warned[owner] = step
+                end = datetime.fromtimestamp(end_us / 1_000_000, UTC)
+                _log.warning("certificate_runs_out", owner=owner, not_after=end.isoformat(), days_left=step)
