@@ -8,9 +8,8 @@ from typing import Final, NoReturn
 
 from proto.errors import Refused
 
-_HEAD: Final = struct.Struct(
-    ">hhHH"
-)  # digit groups, weight of the first one, sign, digits shown after the point
+_HEAD: Final = struct.Struct(">HhHH")
+"""Digit groups, weight of the first one, sign, digits shown after the point."""
 _PLUS, _MINUS = 0x0000, 0x4000
 SPECIAL: Final = {"NaN": 0xC000, "Infinity": 0xD000, "-Infinity": 0xF000}
 _SPECIAL_TEXT: Final = {sign: text for text, sign in SPECIAL.items()}
