@@ -21,6 +21,7 @@ IDLE_IN_TRANSACTION_S: Final = 30
 """A process frozen inside a transaction lets go of its rows after this; then its stream can move elsewhere."""
 CONNECT_WAIT_S: Final = 10
 _MIGRATION_LOCK: Final = 0x65786368616E6765
+_CLASH: Final = "somebody else wrote the same row at this moment"
 _MIB: Final = 1024 * 1024
 _SQLITE_CACHE_KIB: Final = 16 * 1024
 
@@ -94,6 +95,8 @@ class Postgresql:
             return Credential(what, where="database", fix="check user, password and pg_hba.conf")
         if state[:2] in {"08", "40", "53", "55", "57"} or state in {"25P03", "25006"}:
             return Transient(what, where="database")
+        if state == "23505":
+            return Transient(_CLASH, where="database")
         # A connection that could not be opened has no SQLSTATE.
         return Transient(what, where="database") if not state and _is_operational(error) else None
 
@@ -148,6 +151,8 @@ class Sqlite:
             return Transient(what, where="database")
         if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}:
             return DiskBlocked(what, where="database", fix="free space, check that the file can be written")
+        if code == sqlite3.SQLITE_CONSTRAINT and _is_clash(error):
+            return Transient(_CLASH, where="database")
         if code == sqlite3.SQLITE_CANTOPEN:
             return Refused(
                 "the database file cannot be opened", where="database", fix="check path and rights"
@@ -179,6 +184,11 @@ class Sqlite:
             connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             connection.info["durable"] = durable
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _is_clash(error: DBAPIError) -> bool:
+    clashes = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
+    return getattr(error.orig, "sqlite_errorcode", 0) in clashes
 
 
 def _is_operational(error: DBAPIError) -> bool:

@@ -1,0 +1,115 @@
+"""What happened, in an order nobody can change unseen: one chain of records per stream, one for the registry.
+
+A record is written in the transaction of the action it records: neither exists without the other (fault P10). Its
+digest covers the one before it, so a changed, removed or inserted record shows at :func:`verify`. No row values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from central.store import NowUs, now_us
+from central.store.tables import AUDIT, AUDIT_HEADS
+from proto.errors import Diverged
+
+REGISTRY: Final = "registry"
+START: Final = bytes(32)
+PAGE_RECORDS: Final = 1000
+
+Fact = str | int | bool
+
+_HEAD = select(AUDIT_HEADS.c.n, AUDIT_HEADS.c.digest, NowUs().label("now")).where(
+    AUDIT_HEADS.c.chain == bindparam("which")
+)
+_LOCKED_HEAD = _HEAD.with_for_update()
+_MOVE = update(AUDIT_HEADS).where(AUDIT_HEADS.c.chain == bindparam("which"))
+_PAGE = (
+    select(AUDIT)
+    .where(AUDIT.c.chain == bindparam("which"), AUDIT.c.n > bindparam("after"))
+    .order_by(AUDIT.c.n)
+    .limit(PAGE_RECORDS)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One thing that happened."""
+
+    chain: str
+    n: int
+    at_us: int
+    event: str
+    facts: str
+    """Canonical JSON: sorted keys, no spaces."""
+
+    def digest(self, previous: bytes) -> bytes:
+        """SHA-256 over the digest before it and its own canonical JSON."""
+        fields: dict[str, Fact] = {
+            "at_us": self.at_us,
+            "chain": self.chain,
+            "event": self.event,
+            "facts": self.facts,
+            "n": self.n,
+        }
+        return hashlib.sha256(previous + canonical(fields).encode()).digest()
+
+
+def canonical(facts: dict[str, Fact]) -> str:
+    """The one way to write *facts* down."""
+    return json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def record(connection: Connection, chain: str, event: str, **facts: Fact) -> int:
+    """Add a record to *chain* in the caller's transaction; returns its number."""
+    head = connection.execute(_LOCKED_HEAD, {"which": chain}).one_or_none()
+    n, at_us = (head.n + 1, head.now) if head else (1, now_us(connection))
+    entry = Record(chain, n, at_us, event, canonical(facts))
+    digest = entry.digest(head.digest if head else START)
+    connection.execute(
+        insert(AUDIT),
+        {
+            "chain": chain,
+            "n": entry.n,
+            "at_us": entry.at_us,
+            "event": event,
+            "facts": entry.facts,
+            "digest": digest,
+        },
+    )
+    if head:
+        connection.execute(_MOVE, {"which": chain, "n": entry.n, "digest": digest})
+    else:
+        connection.execute(insert(AUDIT_HEADS), {"chain": chain, "n": 1, "digest": digest})
+    return entry.n
+
+
+def verify(connection: Connection, chain: str) -> int:
+    """Walk *chain* from its first record; returns how many there are. Raises Diverged naming the first bad one."""
+    previous, n = START, 0
+    for row in _records(connection, chain):
+        entry = Record(row.chain, row.n, row.at_us, row.event, row.facts)
+        if row.n != n + 1 or entry.digest(previous) != row.digest:
+            raise Diverged(f"record {n + 1} is missing or was changed", where=f"audit chain {chain}")
+        previous, n = row.digest, row.n
+    head = connection.execute(_HEAD, {"which": chain}).one_or_none()
+    if (head.n, head.digest) != (n, previous) if head else n:
+        raise Diverged(f"record {n + 1} is missing: the chain ends too early", where=f"audit chain {chain}")
+    return n
+
+
+def chains(connection: Connection) -> list[str]:
+    """The chains there are."""
+    return list(connection.scalars(select(AUDIT_HEADS.c.chain).order_by(AUDIT_HEADS.c.chain)))
+
+
+def _records(connection: Connection, chain: str) -> Iterator[Row[tuple[object, ...]]]:
+    after = 0
+    while page := connection.execute(_PAGE, {"which": chain, "after": after}).all():
+        yield from page
+        after = page[-1].n

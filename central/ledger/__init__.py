@@ -1,0 +1,9 @@
+"""The accepted batches of every stream, in order, and how far each stream has come.
+
+What lies here was checked when it came and is checked again when it is read: a damaged batch is never applied.
+"""
+
+from central.ledger.entries import Damaged, Ledger, Size, Span, whole_within
+from central.ledger.progress import StreamRecord, streams
+
+__all__ = ["Damaged", "Ledger", "Size", "Span", "StreamRecord", "streams", "whole_within"]
