@@ -71,6 +71,7 @@ class Exchange:
             self._encoder,
         )
         self._lock = threading.RLock()
+        self._starting = threading.Lock()
         self._guard: Guard | None = None
         self._epoch = 0
         self._acknowledged = 0
@@ -83,18 +84,10 @@ class Exchange:
 
         Raises Fenced when another process is the writer.
         """
-        if self._epoch:
-            return self._look()
-        with self._lock:
-            if self._epoch:
-                return self._look()
-            self._own()
-            with translated(self._place, self.stream), self._engine.begin() as connection:
-                started = self._desk.checkpoints.begin(connection, secrets.token_hex(16))
-                known = self._desk.states.read(connection)
-            self._tables, self._acknowledged = known, started.acknowledged_seq
-            self._epoch = started.epoch
-            return started
+        with self._starting:
+            if not self._epoch:
+                self._begin()
+        return self._look()
 
     def checkpoint(self) -> Checkpoint:
         """Where the stream is, as committed: what capture goes on from after any failure. Raises Fenced."""
@@ -368,6 +361,13 @@ class Exchange:
             self._engine.connect().execution_options(**READS) as connection,
         ):
             yield connection
+
+    def _begin(self) -> None:
+        self._own()
+        with translated(self._place, self.stream), self._engine.begin() as connection:
+            started = self._desk.checkpoints.begin(connection, secrets.token_hex(16))
+            self._tables = self._desk.states.read(connection)
+        self._acknowledged, self._epoch = started.acknowledged_seq, started.epoch
 
     def _look(self) -> Checkpoint:
         with self._reading() as connection:
