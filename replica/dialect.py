@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import Connection, RootTransaction
 
 from proto.batch import Delta, Frames
-from proto.errors import BadRow, SchemaHold
+from proto.errors import BadRow, FrameCorrupt, SchemaHold
 from proto.frames import split
 from proto.schema import Column, TableSchema
 from proto.values import Kind
@@ -102,6 +102,12 @@ def refuse_keyless_changes(delta: Delta) -> None:
             "rows of a table declared append-only were changed or deleted at the source",
             fix="give the table a key, then copy it afresh",
         )
+
+
+def refuse_miscounted(found: int, frames: Frames) -> None:
+    """Raise FrameCorrupt when the frames are not as many as was announced."""
+    if found != frames.count:
+        raise FrameCorrupt(f"{found} rows came where {frames.count} were announced")
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from proto.batch import Delta, Frames, Partial
 from proto.errors import Refused, SchemaHold, TableHold
-from proto.frames import fields, split
+from proto.frames import check, fields, split
 from proto.schema import TableSchema
 from proto.values import Kind
 from replica.dialect import (
@@ -28,6 +28,7 @@ from replica.dialect import (
     notes,
     quote,
     refuse_keyless_changes,
+    refuse_miscounted,
 )
 from replica.postgresql_errors import translate
 from replica.postgresql_sql import Statements
@@ -239,6 +240,7 @@ class _Work:
     def _each(self, statement: bytes, frames: Frames, kinds: Sequence[Kind]) -> int:
         if not frames:
             return 0
+        refuse_miscounted(check(frames.data, len(kinds)), frames)
         with self.driver.cursor() as cursor:
             cursor.executemany(statement, [values_of(fields(frame), kinds) for frame in split(frames.data)])
             return cursor.rowcount

@@ -18,9 +18,8 @@ from psycopg.pq import Format
 from sqlalchemy import Connection
 
 from proto.batch import Frames
-from proto.errors import FrameCorrupt
 from proto.values import Kind
-from replica.dialect import Notes, notes
+from replica.dialect import Notes, notes, refuse_miscounted
 
 Driver = psycopg.Connection[tuple[Any, ...]]
 
@@ -88,8 +87,7 @@ def copy_in(driver: Driver, statement: bytes, frames: Frames) -> int:
             copy.write(HEADER)
             copy.write(frames.data)
             copy.write(TRAILER)
-        if cursor.rowcount != frames.count:
-            raise FrameCorrupt(f"{cursor.rowcount} rows came where {frames.count} were announced")
+        refuse_miscounted(cursor.rowcount, frames)
         return frames.count
 
 

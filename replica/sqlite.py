@@ -32,6 +32,7 @@ from replica.dialect import (
     notes,
     quote,
     refuse_keyless_changes,
+    refuse_miscounted,
 )
 from replica.replica import TableDigest
 
@@ -241,7 +242,9 @@ def _driver_of(connection: Connection) -> sqlite3.Connection:
 def _each(driver: sqlite3.Connection, statement: str, frames: Frames, kinds: Sequence[Kind]) -> int:
     if not frames:
         return 0
-    return driver.executemany(statement, _storable(rows(frames.data, kinds), kinds)).rowcount
+    values = rows(frames.data, kinds)
+    refuse_miscounted(len(values), frames)
+    return driver.executemany(statement, _storable(values, kinds)).rowcount
 
 
 def _storable(values: list[Row], kinds: Sequence[Kind]) -> list[Row]:

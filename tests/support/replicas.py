@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Engine, create_engine
 
 from proto.batch import Delta
 from proto.frames import split
@@ -17,6 +16,7 @@ from proto.schema import TableSchema
 from replica.opening import open_replica
 from replica.replica import Replica, TableDigest
 from tests.support.postgres import Cluster
+from tests.support.tables import driver_execute
 
 DIALECTS = ("sqlite", "postgres15", "postgres18")
 _rooms = itertools.count(1)
@@ -70,12 +70,6 @@ class Home:
         """Do something behind the replica's back."""
         with self.engine.begin() as connection:
             driver_execute(connection, statement)
-
-
-def driver_execute(connection: Connection, statement: str) -> None:
-    """Execute on the driver's cursor: SQLAlchemy would read colons and percent signs."""
-    with closing(connection.connection.cursor()) as cursor:
-        cursor.execute(statement)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
+
+from sqlalchemy import Connection
 
 from proto.batch import Delta, Frames, Partial
 from proto.frames import pack, split
@@ -59,3 +62,9 @@ def deletes(schema: TableSchema, *rows: Texts) -> Delta:
 def listed(data: Frames) -> list[bytes]:
     """The single frames."""
     return split(data.data)
+
+
+def driver_execute(connection: Connection, statement: str) -> None:
+    """Execute on the driver's cursor: SQLAlchemy would read colons and percent signs."""
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute(statement)
