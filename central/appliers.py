@@ -37,6 +37,10 @@ class Stepper(Protocol):
         """Apply what comes next; True when there may be more."""
         ...
 
+    def stop(self) -> None:
+        """Do not wait before another attempt; any thread may call it."""
+        ...
+
 
 @dataclass(slots=True)
 class _Lane:
@@ -77,6 +81,10 @@ class Appliers:
     def stop(self, timeout_s: float) -> bool:
         """Let running steps end, begin no other; True when all threads ended in time."""
         self._stopping.set()
+        with self._lock:
+            steppers = [lane.stepper for lane in self._lanes.values() if lane.stepper]
+        for stepper in steppers:
+            stepper.stop()
         for _ in self._threads:
             self._queue.put(None)
         deadline = time.monotonic() + timeout_s

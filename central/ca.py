@@ -160,6 +160,19 @@ def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
         raise Refused(f"cannot be written: {error.strerror}", where=str(path)) from error
 
 
+def hosts_in(certificate: Path) -> list[str]:
+    """The host names and addresses a certificate is good for; raises Refused."""
+    try:
+        loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
+        names = loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError) as error:
+        raise Refused(f"the certificate cannot be read: {error}", where=str(certificate)) from error
+    except x509.ExtensionNotFound:
+        return []
+    addresses = names.get_values_for_type(x509.IPAddress)
+    return [*names.get_values_for_type(x509.DNSName), *map(str, addresses)]
+
+
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, begin: datetime, days: int
 ) -> x509.CertificateBuilder:

@@ -45,6 +45,13 @@ class Room:
         self._free = shutil.disk_usage(self._path).free if self._path is not None else None
         self.demand()
 
+    @property
+    def sentence(self) -> str:
+        """As people read it."""
+        if self._free is None:
+            return "not watched: the database is elsewhere, and no path is given"
+        return f"{self._free // 1024**2} MiB free in {self._path}"
+
     def demand(self) -> None:
         """Raise DiskBlocked when too little was left at the last look."""
         if self._free is not None and self._free < self._least:

@@ -1,0 +1,51 @@
+"""All commands together, and the way out of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+import typer
+
+from central.cli import check, init, node, status, stream
+from central.cli.options import DEFAULT_CONFIG, Config, settings_of
+from central.cli.output import fail
+from proto.errors import ExchangeError
+
+app = typer.Typer(
+    name="exchange-central",
+    help="The sharing platform: takes batches from nodes, keeps them, applies them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("init")(init.init)
+app.command("check")(check.check)
+app.command("status")(status.status)
+app.command("explain")(status.explain)
+app.add_typer(node.app, name="node")
+app.add_typer(stream.app, name="stream")
+
+
+@app.command()
+def serve(config: Config = DEFAULT_CONFIG) -> None:
+    """Run until SIGTERM; SIGHUP reads the log level anew, certificates are followed by themselves."""
+    from central.daemon import Daemon
+    from proto.process import configure_logging, set_level, stop_on_signals
+
+    settings = settings_of(config)
+    configure_logging(settings.log_level)
+    stop = threading.Event()
+    stop_on_signals(stop, lambda: set_level(settings_of(config).log_level))
+    if not Daemon(settings).run(stop):
+        # A statement hangs in the database. What it would have done is repeated later; waiting for it helps nobody.
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def main() -> None:
+    """The entry point of the command."""
+    try:
+        app()
+    except ExchangeError as error:
+        sys.exit(fail(error))

@@ -1,0 +1,74 @@
+"""What commands print: tables for people, JSON for programs, one line for a mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+import typer
+
+from proto.errors import ExchangeError
+from proto.process.logs import escape
+
+REFUSED: Final = 1
+NOT_UNDERSTOOD: Final = 2
+_NOT_UNDERSTOOD_CODES: Final = frozenset({"SETTINGS", "SECRET"})
+
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+def say(text: str) -> None:
+    """One line to standard output; what came from elsewhere cannot move the cursor."""
+    sys.stdout.write(escape(text, keep="\n") + "\n")
+    sys.stdout.flush()
+
+
+def say_json(value: Any) -> None:
+    """One JSON document to standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None) + "\n")
+    sys.stdout.flush()
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Any:
+    """A table for :func:`show`."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(escape(cell)) for cell in row))
+    return made
+
+
+def show(made: Any) -> None:
+    """Print a table; wide when nobody looks, so that no line is broken in a pipe."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 240, highlight=False).print(made)
+
+
+def fail(error: ExchangeError) -> int:
+    """Print *error* as one line; returns the exit code that goes with it."""
+    sys.stderr.write(escape(str(error), keep="\n") + "\n")
+    return NOT_UNDERSTOOD if error.code in _NOT_UNDERSTOOD_CODES else REFUSED
+
+
+def whoami() -> str:
+    """Who runs this command, for the audit log."""
+    uid = os.getuid()
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def moment(at_us: int) -> str:
+    """A point in time, or a dash for none."""
+    return f"{datetime.fromtimestamp(at_us / 1_000_000, UTC):%Y-%m-%d %H:%M:%S} UTC" if at_us else "–"

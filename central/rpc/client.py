@@ -1,0 +1,62 @@
+"""The running central as its operators' commands see it: one call each, with the operator's certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from proto.channel import CALL_DEADLINE_S, TlsFiles, channel, from_rpc
+from proto.errors import Transient
+from proto.v1 import status_pb2, status_pb2_grpc
+
+
+class StatusClient:
+    """Asks a running central; raises what central raised, Transient when it cannot be reached."""
+
+    def __init__(self, target: str, tls: TlsFiles) -> None:
+        self._target = target
+        self._channel = channel(target, tls)
+        self._stub = status_pb2_grpc.StatusStub(self._channel)  # type: ignore[no-untyped-call]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._channel.close()
+
+    def nodes(self) -> status_pb2.ListNodesReply:
+        """Every node."""
+        try:
+            reply: status_pb2.ListNodesReply = self._stub.ListNodes(
+                status_pb2.ListNodesRequest(), timeout=CALL_DEADLINE_S
+            )
+        except grpc.RpcError as error:
+            raise self._meant(error) from error
+        return reply
+
+    def watch(self, interval_ms: int) -> Iterator[status_pb2.ListNodesReply]:
+        """Every node, again and again, until the caller stops listening."""
+        try:
+            yield from self._stub.WatchNodes(status_pb2.WatchNodesRequest(interval_ms=interval_ms))
+        except grpc.RpcError as error:
+            raise self._meant(error) from error
+
+    def explain(self, node: str) -> list[str]:
+        """One line per leg."""
+        try:
+            request = status_pb2.ExplainNodeRequest(node=node)
+            return list(self._stub.ExplainNode(request, timeout=CALL_DEADLINE_S).lines)
+        except grpc.RpcError as error:
+            raise self._meant(error) from error
+
+    def _meant(self, error: grpc.RpcError) -> Exception:
+        meant = from_rpc(error)
+        if type(meant) is Transient and not meant.where:
+            fix = meant.fix or "is 'exchange-central serve' running, and is 'advertise' its name?"
+            return Transient(meant.what, where=self._target, fix=fix)
+        return meant
