@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from agent.exchange.exchange import StoreLimits
 from agent.sources.settings import PostgresqlSettings
 from agent.sources.source import Limits as ReadLimits
 from proto.channel import TlsFiles
@@ -76,11 +77,20 @@ class ExchangeSettings(Section):
     url: SecretStr = SecretStr(DEFAULT_EXCHANGE)
     keep_days: float = Field(7.0, ge=0, le=3650)
     """How long batches stay after central has acknowledged them, so that a restored central can ask again."""
-    least_free_bytes: int = Field(2 * _GIB, ge=0)
-    least_free_percent: float = Field(10.0, ge=0, le=90)
-    """Capture waits while less than the larger of the two is free."""
-    outbox_limit_bytes: int | None = Field(None, ge=_MIB)
-    """How large the waiting outbox may grow where the volume cannot be seen; None = no limit."""
+    least_free_bytes: int | None = Field(None, ge=0)
+    """Capture waits while less is free on its volume; None = 10 % of it, at least 2 GiB."""
+    outbox_limit_bytes: int = Field(64 * _GIB, ge=_MIB)
+    """Capture waits while more waits for central; the only guard where the volume cannot be seen."""
+
+    @property
+    def store(self) -> StoreLimits:
+        """As the exchange database takes them."""
+        return StoreLimits(self.least_free_bytes, self.outbox_limit_bytes)
+
+    @property
+    def keep_us(self) -> int:
+        """As pruning takes it."""
+        return int(self.keep_days * 86_400_000_000)
 
 
 class LimitsSettings(Section):

@@ -25,7 +25,7 @@ class Handover:
     def __init__(self, limit_bytes: int) -> None:
         self._run: deque[SealedBatch] = deque()
         self._bytes = 0
-        self._limit = limit_bytes
+        self.limit_bytes = limit_bytes
         self.newest = 0
         """The highest number known to be committed."""
 
@@ -34,7 +34,7 @@ class Handover:
         for batch in batches:
             follows = not self._run or batch.seq == self._run[-1].seq + 1
             size = size_of(batch)
-            if follows and self._bytes + size <= self._limit:
+            if follows and self._bytes + size <= self.limit_bytes:
                 self._run.append(batch)
                 self._bytes += size
             self.newest = max(self.newest, batch.seq)

@@ -87,6 +87,12 @@ class Push:
         """Go on after a pause, or try again after a halt."""
         self.state.resume()
 
+    def change(self, limits: PushLimits) -> None:
+        """Go on within other limits, from the next batch on."""
+        with self._desk.lock:
+            self._desk.limits = limits
+            self._desk.handover.limit_bytes = limits.memory_bytes
+
     def stop_waiting(self) -> None:
         """Make a :meth:`step` that waits for central's welcome return soon."""
         if (session := self._session) is not None:

@@ -1,0 +1,33 @@
+"""The commands of a department's people. An expected failure is one clear line with the next step, never a traceback.
+
+What a command needs is imported when it runs, so that ``--help`` and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from agent.cli import asking, inspecting, quarantine, running
+
+app = typer.Typer(
+    name="exchange-agent",
+    help="Captures changes of a business database and exchanges them with the sharing platform.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+app.command("run")(running.run)
+app.command("status")(asking.status)
+app.command("snapshot")(asking.snapshot)
+app.command("pause")(asking.pause)
+app.command("resume")(asking.resume)
+app.command("reload")(asking.reload)
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(inspecting.app, name="batch")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

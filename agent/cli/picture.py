@@ -1,0 +1,130 @@
+"""The agent's status as tables and bars."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from agent.status import ago
+from proto.states import State
+from proto.v1 import local_pb2, node_pb2
+
+REFRESH_S: Final = 1.0
+_COLOURS: Final = {
+    State.RUNNING: "green",
+    State.IDLE: "green",
+    State.SNAPSHOT: "cyan",
+    State.PAUSED: "yellow",
+    State.BACKING_OFF: "yellow",
+}
+
+
+def show(status: local_pb2.AgentStatus) -> None:
+    """Print it once."""
+    _console().print(_picture(status))
+
+
+def follow(ask: Callable[[], local_pb2.AgentStatus]) -> None:
+    """Show it anew every second until interrupted."""
+    never = threading.Event()
+    with Live(_picture(ask()), console=_console(), refresh_per_second=4, screen=sys.stdout.isatty()) as live:
+        while not never.wait(REFRESH_S):
+            live.update(_picture(ask()))
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under titles."""
+    grid = Table(box=None, header_style="bold", pad_edge=False)
+    for title in titles:
+        grid.add_column(title, overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    _console().print(grid)
+
+
+def _console() -> Console:
+    # Into a pipe or a log nothing is wrapped, so that lines can be searched.
+    return Console() if sys.stdout.isatty() else Console(width=200)
+
+
+def _picture(status: local_pb2.AgentStatus) -> RenderableType:
+    head = Text.assemble(
+        (status.node, "bold"),
+        f"  version {status.version}, started {ago(status.started_us)}\n",
+        "central   ",
+        f"{status.central}  ",
+        _state(status.link_state),
+        f"  {status.link_sentence}\n",
+        f"exchange  {status.exchange}",
+        f"  {_size(status.free_disk_bytes)} free" if status.free_disk_bytes else "",
+    )
+    return Group(head, *(part for stream in status.streams for part in _stream(stream)))
+
+
+def _stream(stream: node_pb2.StreamReport) -> list[RenderableType]:
+    head = Text.assemble("\n", (stream.stream, "bold"), "  ", _state(stream.state), f"  {stream.sentence}")
+    if stream.fix:
+        head.append(f"\n  → {stream.fix}", style="bold")
+    facts = Text(
+        f"  {stream.rows:,} rows ({stream.rows_per_s:,.0f}/s, {_size(stream.bytes_per_s)}/s)"
+        f" · captured {stream.captured_seq}, acknowledged {stream.acknowledged_seq},"
+        f" waiting {stream.waiting_batches} ({_size(stream.waiting_bytes)})"
+        f" · lag source {_seconds(stream.source_lag_us)}, push {_seconds(stream.push_lag_us)}"
+        f" · proven to its end {ago(stream.marker_us) if stream.marker_us else 'not yet'}"
+    )
+    if stream.retained_log_bytes:
+        facts.append(f" · the source keeps {_size(stream.retained_log_bytes)} for us")
+    grid = Table(box=None, header_style="bold", padding=(0, 1))
+    for title in ("  table", "state", "copied", "", "what"):
+        grid.add_column(title, overflow="fold")
+    for each in stream.tables:
+        grid.add_row(f"  {escape(each.table)}", _state(each.state), _copied(each), _bar(each), _what(each))
+    return [head, facts, grid] if stream.tables else [head, facts]
+
+
+def _copied(report: node_pb2.TableReport) -> str:
+    expected = (
+        f" of about {report.rows_expected:,}"
+        if report.state == State.SNAPSHOT and report.rows_expected
+        else ""
+    )
+    return f"{report.rows_copied:,}{expected}"
+
+
+def _bar(report: node_pb2.TableReport) -> RenderableType:
+    if report.state != State.SNAPSHOT or not report.rows_expected:
+        return ""
+    return ProgressBar(
+        total=report.rows_expected, completed=min(report.rows_copied, report.rows_expected), width=20
+    )
+
+
+def _what(report: node_pb2.TableReport) -> Text:
+    if report.state in (State.RUNNING, State.IDLE):
+        return Text("")
+    return Text(f"{report.sentence}{f' → {report.fix}' if report.fix else ''}")
+
+
+def _state(word: str) -> Text:
+    return Text(word, style=_COLOURS.get(State(word), "red") if word in State.__members__ else "")
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def _seconds(us: int) -> str:
+    return f"{us / 1_000_000:.1f} s" if us else "0 s"

@@ -1,0 +1,245 @@
+"""One stream and its workers: capture on one thread, push on another, an exchange database between them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from agent.capture import Capture, CaptureSettings
+from agent.exchange import Exchange, Sizes
+from agent.link import Link
+from agent.push import Push, PushLimits
+from agent.settings import Settings, SourceSettings
+from agent.sources.postgresql import PostgresqlSource
+from agent.sources.source import Retained
+from agent.status import View, report
+from agent.worker import StreamState, run_worker
+from proto.errors import ExchangeError, Transient
+from proto.states import State
+from proto.v1 import node_pb2
+
+OPERATOR = "operator"
+PRUNES_AT_A_TIME = 20
+
+_log = structlog.get_logger()
+
+
+def push_limits(settings: Settings) -> PushLimits:
+    """What the settings say about push."""
+    limits, central = settings.limits, settings.central
+    return PushLimits(
+        window_batches=limits.window_batches,
+        window_bytes=limits.window_bytes,
+        memory_bytes=limits.memory_bytes,
+        welcome_s=central.welcome_timeout_s,
+        progress_s=central.progress_timeout_s,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all lanes of a node share."""
+
+    link: Link
+    prepare: Callable[[], None]
+    """Bring the exchange database up to date; cheap when that was done."""
+    on_bug: Callable[[str, BaseException], None]
+
+
+class Lane:
+    """The workers of one source. Whatever stops one lane, the others go on."""
+
+    def __init__(
+        self, settings: Settings, source: SourceSettings, exchange: Exchange, around: Surroundings
+    ) -> None:
+        self.name = source.name
+        self.exchange = exchange
+        self._around = around
+        self._settings = settings
+        self._source = source
+        self._retained: Retained | None = None
+        self._warned_at = 0
+        self._no_capture, self._no_push = threading.Event(), threading.Event()
+        self._push = Push(exchange, around.link, push_limits(settings))
+        self._capture = self._new_capture()
+        self._threads: dict[str, threading.Thread] = {}
+        self._lock = threading.RLock()
+
+    # Life
+
+    def start(self) -> None:
+        """Begin both hops."""
+        self._spawn("push", self._push_on)
+        self._spawn("capture", self._capture_on)
+
+    def is_alive(self) -> bool:
+        """Whether every thread that should run does."""
+        return all(thread.is_alive() for thread in self._threads.values())
+
+    def stop_capture(self, timeout_s: float) -> bool:
+        """End capture; what is under way is finished or rolled back. False when it did not end in time."""
+        self._no_capture.set()
+        self._capture.stop()
+        return self._joined("capture", timeout_s)
+
+    def stop_push(self, timeout_s: float) -> bool:
+        """End push, and let go of the exchange database."""
+        self._no_push.set()
+        self._push.stop_waiting()
+        ended = self._joined("push", timeout_s)
+        if ended:
+            self.exchange.close()
+        return ended
+
+    def change(self, settings: Settings, source: SourceSettings) -> None:
+        """Go on under other settings: push at once, capture from its checkpoint."""
+        with self._lock:
+            self._push.change(push_limits(settings))
+            capture_changed = source != self._source or settings.limits != self._settings.limits
+            self._settings, self._source = settings, source
+            if not capture_changed:
+                return
+            paused = self._capture.state.paused
+            self._no_capture.set()
+            self._capture.stop()
+            self._joined("capture", None)
+            self._no_capture.clear()
+            self._capture = self._new_capture()
+            if paused:
+                self._capture.pause()
+            self._spawn("capture", self._capture_on)
+
+    # What people ask
+
+    def pause(self) -> None:
+        """Read nothing and let nothing leave until :meth:`resume`."""
+        self._capture.pause()
+        self._push.pause()
+
+    def resume(self) -> None:
+        """Go on after a pause, or try again after a halt."""
+        self._capture.resume()
+        self._push.resume()
+
+    def order_copy(self, table: str, who: str) -> None:
+        """Copy *table* afresh; all of them with ``""``, which also mends a gap."""
+        if table:
+            self._capture.order_copy(table, who)
+        else:
+            self._capture.begin_anew(who, "asked to copy every table afresh")
+
+    def retry(self, table: str, who: str) -> None:
+        """Apply the held changes of *table* again."""
+        self._capture.retry(table, who)
+
+    def report(self) -> node_pb2.StreamReport:
+        """How the stream is, in one picture."""
+        facts = self._push.facts()
+        return report(
+            View(
+                stream=self.exchange.stream,
+                capture=self._capture.state.read(),
+                push=self._push.state.read(),
+                sizes=self._sizes(),
+                captured_seq=max(self._capture.state.read().seq, facts.newest_seq),
+                acknowledged_seq=max(facts.acknowledged_seq, self.exchange.acknowledged_seq),
+                acknowledged_us=facts.acknowledged_us,
+                tables=self.exchange.tables(),
+                retained_bytes=self._retained.bytes if self._retained else 0,
+                captured=frozenset(table.catalogued for table in self._source.tables),
+            )
+        )
+
+    def _sizes(self) -> Sizes:
+        try:
+            return self.exchange.sizes()
+        except ExchangeError:
+            # The workers meet the same trouble and say so; a status that cannot be asked for helps nobody.
+            return Sizes(0, 0, 0, 0, 0)
+
+    # What happens by the clock
+
+    def prune(self) -> None:
+        """Forget what central has had long enough."""
+        for _ in range(PRUNES_AT_A_TIME):
+            if not self.exchange.prune(self._settings.exchange.keep_us):
+                return
+
+    def watch_source(self) -> None:
+        """Look at what the source keeps for us; warn, and give up our place before its disk is full (C10)."""
+        if self._capture.state.read().state is State.CREDENTIAL:
+            # Asking again with a refused password locks accounts (C21).
+            return
+        try:
+            self._retained = self._reader.retained()
+            self._capture.protect_source()
+        except Transient:
+            # Capture meets the same trouble, and says so where people look.
+            self._retained = None
+        self._warn()
+
+    def _warn(self) -> None:
+        kept, limit = self._retained, self._source.source_disk.drop_slot_at_bytes
+        if kept is None:
+            return
+        edges = [self._source.source_disk.warn_bytes]
+        edges += [bound * share // 10 for bound in (kept.limit_bytes, limit) if bound for share in (5, 8)]
+        passed = max((edge for edge in edges if kept.bytes >= edge), default=0)
+        if passed > self._warned_at:
+            _log.warning(
+                "source_keeps_much",
+                stream=self.exchange.stream,
+                kept_bytes=kept.bytes,
+                limit_bytes=kept.limit_bytes,
+            )
+        self._warned_at = passed
+
+    # Threads
+
+    def _new_capture(self) -> Capture:
+        self._reader = PostgresqlSource(self._source)
+        settings = CaptureSettings(self._settings.limits.read, self._source.source_disk.drop_slot_at_bytes)
+        return Capture(self._reader, self.exchange, self._push.offer, settings, self._reader.drop_slot)
+
+    def _spawn(self, hop: str, work: Callable[[], None]) -> None:
+        thread = threading.Thread(
+            target=self._watched, args=(hop, work), name=f"{hop}-{self.name}", daemon=True
+        )
+        self._threads[hop] = thread
+        thread.start()
+
+    def _watched(self, hop: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - handed to the supervisor, which ends the daemon
+            self._around.on_bug(f"{hop}-{self.name}", error)
+
+    def _capture_on(self) -> None:
+        capture = self._capture
+        self._work("capture", capture.step, self._no_capture, capture.state)
+
+    def _push_on(self) -> None:
+        self._work("push", self._push.step, self._no_push, self._push.state)
+        try:
+            self._push.close()
+        except ExchangeError as error:
+            # Nothing is lost: what could not be noted now, central says again at the next hello.
+            _log.warning("push_not_closed", stream=self.exchange.stream, error=str(error))
+
+    def _work(self, hop: str, step: Callable[[], bool], stop: threading.Event, state: StreamState) -> None:
+        def prepared() -> bool:
+            self._around.prepare()
+            return step()
+
+        structlog.contextvars.bind_contextvars(worker=hop, stream=self.exchange.stream)
+        run_worker(f"{hop}-{self.name}", prepared, stop, state)
+
+    def _joined(self, hop: str, timeout_s: float | None) -> bool:
+        thread = self._threads.get(hop)
+        if thread is None:
+            return True
+        thread.join(timeout_s)
+        return not thread.is_alive()

@@ -1,0 +1,235 @@
+"""A node: its lanes, its link to central, its clock and its local door, put together and steered."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+import structlog
+from sqlalchemy import make_url
+
+from agent.daemon.lane import OPERATOR, Lane, Surroundings
+from agent.exchange import Exchange, migrate, open_exchange
+from agent.jobs import CertificateWatch, Heart, Jobs
+from agent.link import Address, Link
+from agent.local import LocalServer
+from agent.reload import plan
+from agent.settings import Settings
+from proto.errors import Halt, Refused, Transient
+from proto.process import load_settings, set_level
+from proto.v1 import local_pb2, node_pb2
+
+PRUNE_EVERY_S: Final = 60.0
+WATCH_EVERY_S: Final = 15.0
+CERTIFICATE_EVERY_S: Final = 3600.0
+CAPTURE_STOP_S: Final = 5.5
+PUSH_STOP_S: Final = 3.8
+"""Together below the ten seconds within which a stop is done (C2)."""
+
+_log = structlog.get_logger()
+
+
+def version_of_us() -> str:
+    """The version that is installed."""
+    try:
+        return version("exchange-node")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+class Node:
+    """What runs on a department's server. *on_bug* hears of a worker that died of something nobody expected."""
+
+    def __init__(self, path: Path, settings: Settings, on_bug: Callable[[str, BaseException], None]) -> None:
+        self.settings = settings
+        self._path = path
+        self._started_us = time.time_ns() // 1000
+        self._engine = open_exchange(settings.exchange.url.get_secret_value(), settings.node)
+        self._prepared = threading.Event()
+        self._preparing, self._reloading = threading.Lock(), threading.Lock()
+        central = settings.central
+        self._link = Link(Address(central.address, central.files, central.server_name, central.keepalive_s))
+        around = Surroundings(self._link, self._prepare, on_bug)
+        self._lanes = {
+            source.name: Lane(
+                settings,
+                source,
+                Exchange(self._engine, settings.stream(source.name), settings.exchange.store),
+                around,
+            )
+            for source in settings.sources
+        }
+        self._heart = Heart(self._link, self, version_of_us(), self.reports)
+        self._heart.allowed = frozenset(settings.allow_commands)
+        self._jobs = Jobs(on_bug)
+        self._door = LocalServer(settings.socket, self)
+
+    # Life
+
+    def start(self) -> None:
+        """Begin everything. Raises Refused when the exchange database or the socket is not for us."""
+        try:
+            self._prepare()
+        except (Transient, Halt) as error:
+            # The workers try again by themselves, and say so where people look.
+            _log.warning("exchange_not_ready", error=str(error))
+        self._door.start()
+        for lane in self._lanes.values():
+            lane.start()
+        self._keep_time()
+        self._jobs.start()
+
+    def is_alive(self) -> bool:
+        """Whether every worker's thread runs."""
+        return all(lane.is_alive() for lane in self._lanes.values())
+
+    def stop(self) -> bool:
+        """End everything in order; False when something did not end in time. Safe either way."""
+        self._jobs.stop()
+        ended = _all_end([lane.stop_capture for lane in self._lanes.values()], CAPTURE_STOP_S)
+        ended &= _all_end([lane.stop_push for lane in self._lanes.values()], PUSH_STOP_S)
+        self._door.stop()
+        self._link.close()
+        if ended:
+            self._engine.dispose()
+        return ended
+
+    # What people ask (agent.local.Control), and central as far as it is allowed (agent.jobs.Steering)
+
+    def status(self) -> local_pb2.AgentStatus:
+        """Everything worth knowing now."""
+        return local_pb2.AgentStatus(
+            node=self.settings.node,
+            version=version_of_us(),
+            started_us=self._started_us,
+            central=self.settings.central.address,
+            link_state=self._heart.state,
+            link_sentence=self._heart.sentence,
+            exchange=_place(self.settings),
+            free_disk_bytes=next(iter(self._lanes.values())).exchange.free_bytes() or 0,
+            streams=self.reports(),
+        )
+
+    def reports(self) -> Sequence[node_pb2.StreamReport]:
+        """How each stream is."""
+        return [lane.report() for lane in self._lanes.values()]
+
+    def pause(self, source: str) -> str:
+        """Stop one source, or all."""
+        return self._each(source, Lane.pause, "paused")
+
+    def resume(self, source: str) -> str:
+        """Let one source, or all, go on."""
+        return self._each(source, Lane.resume, "resumed")
+
+    def snapshot(self, source: str, table: str) -> str:
+        """Copy a table, or all tables of a source, afresh."""
+        lane = self._lane(source)
+        lane.order_copy(table, OPERATOR)
+        return f"{table or 'every table'} of {lane.name} will be copied afresh; follow it with status"
+
+    def reload(self) -> str:
+        """Read the settings file again: all of it is checked, then what may change while running does (P9)."""
+        with self._reloading:
+            new = load_settings(self._path, Settings)
+            decided = plan(self.settings, new)
+            self._apply(decided.settings)
+            _log.info("settings_reloaded", applied=decided.applied, refused=decided.refused)
+            return decided.sentence
+
+    def quarantine(self, source: str) -> Iterable[local_pb2.QuarantineEntry]:
+        """What is held back."""
+        return [
+            local_pb2.QuarantineEntry(
+                id=entry.id,
+                source=lane.name,
+                table=entry.table,
+                code=entry.code,
+                what=entry.what,
+                fix=entry.fix,
+                rows=entry.rows,
+                since_us=entry.since_us,
+                position=entry.position,
+            )
+            for lane in self._meant(source)
+            for entry in lane.exchange.quarantine()
+        ]
+
+    def retry(self, source: str, table: str) -> str:
+        """Apply a table's held changes again."""
+        self._lane(source).retry(table, OPERATOR)
+        return f"{table} flows again"
+
+    def skip(self, request: local_pb2.SkipQuarantineRequest) -> str:
+        """Leave one held entry out for good."""
+        if not request.who or not request.reason.strip():
+            raise Refused("leaving changes out needs a name and a reason", fix="add --reason")
+        lane = self._lane(request.source)
+        lane.exchange.skip(request.table, request.id, request.who, request.reason)
+        return f"entry {request.id} of {request.table} is left out, on record"
+
+    # Inside
+
+    def _prepare(self) -> None:
+        """Bring the exchange database up to date, once."""
+        with self._preparing:
+            if not self._prepared.is_set():
+                migrate(self._engine)
+                self._prepared.set()
+
+    def _keep_time(self) -> None:
+        self._jobs.every(self.settings.central.heartbeat_s, "heartbeat", self._heart.beat)
+        self._jobs.every(CERTIFICATE_EVERY_S, "certificate", CertificateWatch(self._link.identity).look)
+        for lane in self._lanes.values():
+            self._jobs.every(PRUNE_EVERY_S, f"retention {lane.name}", self._once_prepared(lane.prune))
+            self._jobs.every(WATCH_EVERY_S, f"source {lane.name}", self._once_prepared(lane.watch_source))
+
+    def _once_prepared(self, job: Callable[[], None]) -> Callable[[], None]:
+        return lambda: job() if self._prepared.is_set() else None
+
+    def _apply(self, settings: Settings) -> None:
+        for source in settings.sources:
+            self._lanes[source.name].change(settings, source)
+        set_level(settings.log_level)
+        self._heart.allowed = frozenset(settings.allow_commands)
+        if settings.central.heartbeat_s != self.settings.central.heartbeat_s:
+            self._jobs.every(settings.central.heartbeat_s, "heartbeat", self._heart.beat)
+        self.settings = settings
+
+    def _each(self, source: str, act: Callable[[Lane], None], word: str) -> str:
+        lanes = self._meant(source)
+        for lane in lanes:
+            act(lane)
+        return f"{word}: {', '.join(lane.name for lane in lanes)}"
+
+    def _meant(self, source: str) -> list[Lane]:
+        return [self._lane(source)] if source else list(self._lanes.values())
+
+    def _lane(self, source: str) -> Lane:
+        if not source and len(self._lanes) == 1:
+            return next(iter(self._lanes.values()))
+        lane = self._lanes.get(source)
+        if lane is None:
+            what = f"there is no source {source}" if source else "there are several sources"
+            raise Refused(what, where=self.settings.node, fix=f"name one of: {', '.join(self._lanes)}")
+        return lane
+
+
+def _all_end(stops: Sequence[Callable[[float], bool]], timeout_s: float) -> bool:
+    """Stop all at the same time, so that the slowest decides how long it takes."""
+    results: list[bool] = []
+    threads = [threading.Thread(target=lambda stop=stop: results.append(stop(timeout_s))) for stop in stops]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(results) == len(stops) and all(results)
+
+
+def _place(settings: Settings) -> str:
+    url = make_url(settings.exchange.url.get_secret_value())
+    return f"{url.get_backend_name()} {url.host or ''}{'/' if url.host else ''}{url.database or ''}"

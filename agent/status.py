@@ -1,0 +1,124 @@
+"""One picture of a stream for people: the same words in the CLI, in the heartbeat and at central."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from agent.exchange import Sizes, TableStatus
+from agent.worker import Snapshot, now_us
+from proto.states import MEANING, State
+from proto.v1 import node_pb2
+
+WORST_FIRST: Final = (
+    State.FENCED,
+    State.DIVERGED,
+    State.GAP,
+    State.CREDENTIAL,
+    State.BLOCKED_DISK,
+    State.QUARANTINE,
+    State.SCHEMA_HOLD,
+    State.PAUSED,
+    State.BACKING_OFF,
+    State.SNAPSHOT,
+    State.RUNNING,
+    State.IDLE,
+)
+_FLOWING: Final = frozenset({State.RUNNING, State.SNAPSHOT, State.IDLE})
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the workers of one stream say, gathered at one moment."""
+
+    stream: str
+    capture: Snapshot
+    push: Snapshot
+    sizes: Sizes
+    captured_seq: int
+    acknowledged_seq: int
+    acknowledged_us: int
+    """When central last acknowledged anything; 0 = not since the process started."""
+    tables: Mapping[str, TableStatus]
+    retained_bytes: int = 0
+    captured: frozenset[str] | None = None
+    """The tables in the settings; others were captured once and are not shown. None = all."""
+
+
+def report(view: View) -> node_pb2.StreamReport:
+    """The stream in the words of the contract."""
+    worst = min((view.push, view.capture), key=lambda worker: WORST_FIRST.index(worker.state))
+    flows = worst.state in _FLOWING
+    waiting = max(0, view.captured_seq - view.acknowledged_seq)
+    return node_pb2.StreamReport(
+        stream=view.stream,
+        state=_flowing_state(view, waiting) if flows else worst.state,
+        code="" if flows else worst.code,
+        sentence=_flow_sentence(view, waiting) if flows else worst.sentence,
+        fix="" if flows else worst.fix,
+        position=view.capture.position,
+        captured_seq=view.captured_seq,
+        acknowledged_seq=view.acknowledged_seq,
+        waiting_batches=waiting,
+        waiting_bytes=view.sizes.waiting_bytes if waiting else 0,
+        source_lag_us=max(0, view.capture.lag_us),
+        push_lag_us=max(0, now_us() - view.sizes.oldest_waiting_us)
+        if waiting and view.sizes.oldest_waiting_us
+        else 0,
+        marker_us=view.capture.marker_us,
+        retained_log_bytes=view.retained_bytes,
+        rows=view.capture.rows,
+        bytes=view.capture.bytes,
+        rows_per_s=view.capture.rows_per_s,
+        bytes_per_s=view.capture.bytes_per_s,
+        tables=[_table(table) for table in _shown(view)],
+    )
+
+
+def _flowing_state(view: View, waiting: int) -> State:
+    tables = _shown(view)
+    if any(table.wants_copy for table in tables):
+        return State.SNAPSHOT
+    # Idle is proven, not assumed: the source was read to its end after its last change, and central has everything.
+    return State.IDLE if view.capture.state is State.IDLE and not waiting else State.RUNNING
+
+
+def _flow_sentence(view: View, waiting: int) -> str:
+    parts = [view.capture.sentence or MEANING[view.capture.state].sentence]
+    parts.append(
+        f"{waiting} {'batch' if waiting == 1 else 'batches'} waiting" if waiting else "nothing waiting"
+    )
+    if view.acknowledged_us:
+        parts.append(f"last acknowledged {view.acknowledged_seq} {ago(view.acknowledged_us)}")
+    held = [table.name for table in _shown(view) if table.held]
+    if held:
+        parts.append(f"HELD: {', '.join(held)}")
+    return ", ".join(parts)
+
+
+def ago(moment_us: int) -> str:
+    """How long ago, in words short enough for a sentence."""
+    seconds = max(0, (now_us() - moment_us) // 1_000_000)
+    if seconds < 2:
+        return "just now"
+    for size, word in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {word} ago"
+    return f"{seconds} s ago"
+
+
+def _shown(view: View) -> list[TableStatus]:
+    return [table for name, table in view.tables.items() if view.captured is None or name in view.captured]
+
+
+def _table(table: TableStatus) -> node_pb2.TableReport:
+    return node_pb2.TableReport(
+        table=table.name,
+        state=table.state,
+        code=table.code,
+        sentence=table.sentence,
+        fix=table.fix,
+        rows_copied=table.copy.rows_copied,
+        rows_expected=table.copy.rows_expected,
+    )
