@@ -71,13 +71,12 @@ def create(connection: psycopg.Connection[Any], people: int, password: str) -> N
     connection.execute(SCHEMA)
     connection.execute(PEOPLE, (people,))
     connection.execute(HOUSEHOLDS, (people,))
+    connection.execute("ANALYZE")
     account = sql.Identifier(ACCOUNT)
-    for statement in (
-        sql.SQL("CREATE ROLE {} LOGIN REPLICATION PASSWORD {}").format(account, sql.Literal(password)),
-        sql.SQL('GRANT SELECT ON person, household, "迁移登记" TO {}').format(account),
-        sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(sql.Identifier(DATABASE), account),
-    ):
-        connection.execute(statement)
+    connection.execute(
+        sql.SQL("CREATE ROLE {} LOGIN REPLICATION PASSWORD {}").format(account, sql.Literal(password))
+    )
+    connection.execute(sql.SQL('GRANT SELECT ON person, household, "迁移登记" TO {}').format(account))
 
 
 @dataclass(slots=True)

@@ -5,12 +5,13 @@ The demonstration, the end-to-end tests and the benchmark all run the two comman
 
 from __future__ import annotations
 
+import atexit
+import hashlib
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +20,17 @@ from typing import Any, Final
 
 import yaml
 
+from demo.books import Books, Equality, compare
 from demo.embedded import free_port
 
 NODE: Final = "population"
 SOURCE: Final = "hr"
 READY_S: Final = 60.0
 STOP_S: Final = 15.0
+HEARTBEAT_S: Final = 2
+LEAST_FREE_BYTES: Final = 64 * 1024 * 1024
+SOCKET_BYTES: Final = 100
+BUNDLE: Final = {"ca": "ca.pem", "certificate": "node.pem", "key": "node.key"}
 _pause = Event()
 
 
@@ -37,15 +43,20 @@ def command(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
+def attempt(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, whatever that end is."""
+    return subprocess.run(arguments, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+
 def run(*arguments: str) -> str:
-    """Run a command to its end; what it printed."""
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    """Run a command that must succeed; what it printed."""
+    done = attempt(*arguments)
     if done.returncode:
         raise CommandFailed(f"{' '.join(arguments)} ended with {done.returncode}: {done.stdout}{done.stderr}")
     return done.stdout
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Daemon:
     """One of our processes, restarted with the same arguments as often as one likes."""
 
@@ -54,7 +65,9 @@ class Daemon:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; what it says goes to its log."""
+        """Start it; what it says goes to its log. It ends with us at the latest."""
+        atexit.unregister(self.kill)
+        atexit.register(self.kill)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.arguments, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
@@ -93,7 +106,9 @@ class Daemon:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise CommandFailed(f"{self.arguments[0]} did not stop in {STOP_S:.0f} s: {self.tail()}") from None
+            raise CommandFailed(
+                f"{self.arguments[0]} did not stop in {STOP_S:.0f} s: {self.tail()}"
+            ) from None
         self.process = None
         return code
 
@@ -116,6 +131,7 @@ class System:
     agent: Daemon = field(init=False)
 
     def __post_init__(self) -> None:
+        self.home = self.home.resolve()
         self.home.mkdir(parents=True, exist_ok=True)
         central = (command("exchange-central"), "serve", "-c", str(self.central_config))
         agent = (command("exchange-agent"), "run", "-c", str(self.agent_config))
@@ -133,10 +149,135 @@ class System:
         return self.home / "agent" / "agent.yaml"
 
     @property
+    def socket(self) -> Path:
+        """Where the agent answers its own machine; the kernel takes no long paths for it."""
+        usual = self.home / "agent" / "agent.sock"
+        name = hashlib.sha256(str(self.home).encode()).hexdigest()[:16]
+        return usual if len(str(usual)) < SOCKET_BYTES else Path(tempfile.gettempdir(), f"{name}.sock")
+
+    @property
     def exchange_database(self) -> str:
         """The exchange database's URL."""
         return self.exchange_url or f"sqlite:///{self.home / 'agent' / 'exchange.db'}"
 
+    @property
+    def central_database(self) -> str:
+        """Central's database URL."""
+        return self.central_url or f"sqlite:///{self.home / 'central' / 'central.db'}"
+
+    @property
+    def stream(self) -> str:
+        """The stream's name at central."""
+        return f"{NODE}/{SOURCE}"
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """The business database's section in the agent's YAML."""
+        return {
+            "kind": "postgresql",
+            "name": SOURCE,
+            "dsn": self.business_dsn,
+            "tables": self.tables,
+            **self.source_settings,
+        }
+
     def prepare(self) -> None:
         """Make configuration and certificates with the commands a user has."""
-        raise NotImplementedError
+        self.prepare_central()
+        self.central_command("node", "add", NODE, "--out", str(self.home / "agent"))
+        self.prepare_agent()
+
+    def prepare_central(self) -> None:
+        """Central's settings, its trial authority and an operator's certificate; nothing is started."""
+        where = ("--dir", str(self.central_config.parent), "--database", self.central_database)
+        run(command("exchange-central"), "init", *where, "--name", "127.0.0.1", "--port", str(self.port))
+        settings = yaml.safe_load(self.central_config.read_text())
+        settings["listen"] = f"127.0.0.1:{self.port}"
+        settings["heartbeat_s"] = HEARTBEAT_S
+        settings["disk"]["least_free_bytes"] = LEAST_FREE_BYTES
+        self.central_config.write_text(yaml.safe_dump(settings, allow_unicode=True))
+
+    def prepare_agent(self) -> None:
+        """The agent's settings, written as ``exchange-agent init`` would, but with the pace of a trial."""
+        bundle = self.agent_config.parent
+        settings = {
+            "node": NODE,
+            "central": {
+                "address": self.central_address or f"127.0.0.1:{self.port}",
+                **{word: str(bundle / name) for word, name in BUNDLE.items()},
+                "heartbeat_s": HEARTBEAT_S,
+            },
+            "exchange": {
+                "url": self.exchange_database,
+                "least_free_bytes": LEAST_FREE_BYTES,
+                "least_free_percent": 0,
+            },
+            "sources": [self.source],
+            "socket": str(self.socket),
+        }
+        text = yaml.safe_dump(merged(settings, self.agent_settings), allow_unicode=True, sort_keys=False)
+        self.agent_config.write_text(text)
+        self.agent_config.chmod(0o600)
+
+    def start(self) -> None:
+        """Start what is not running, central first."""
+        for daemon in (self.central, self.agent):
+            if not daemon.running:
+                daemon.start()
+
+    def stop(self) -> None:
+        """Ask both to end, the agent first."""
+        self.agent.stop()
+        self.central.stop()
+
+    def agent_command(self, *arguments: str) -> str:
+        """Run ``exchange-agent`` with its settings; what it printed."""
+        return run(command("exchange-agent"), *arguments, "-c", str(self.agent_config))
+
+    def central_command(self, *arguments: str) -> str:
+        """Run ``exchange-central`` with its settings; what it printed."""
+        return run(command("exchange-central"), *arguments, "-c", str(self.central_config))
+
+    def status(self) -> dict[str, Any]:
+        """What ``exchange-agent status --json`` says."""
+        found: dict[str, Any] = json.loads(self.agent_command("status", "--json"))
+        return found
+
+    def wait_until_copied(self, timeout_s: float = READY_S) -> None:
+        """Return when every table's first copy is visible at central."""
+        deadline = time.monotonic() + timeout_s
+        with self.books() as books:
+            while not self.is_copied(books):
+                self.raise_if_ended()
+                if time.monotonic() > deadline:
+                    raise CommandFailed(f"not copied within {timeout_s:.0f} s: {self.agent.tail()}")
+                _pause.wait(0.05)
+
+    def is_copied(self, books: Books) -> bool:
+        """Whether central has caught up with an exchange database in which every table's first copy is done."""
+        names = {table.get("name") or table["table"].rpartition(".")[2] for table in self.tables}
+        return names <= books.copied() and 0 < books.captured_seq() <= books.applied_seq()
+
+    def raise_if_ended(self) -> None:
+        """A daemon that ended by itself is a failure."""
+        for daemon in (self.central, self.agent):
+            if daemon.process is not None and not daemon.running:
+                raise CommandFailed(f"{daemon.arguments[0]} ended by itself: {daemon.tail()}")
+
+    def books(self) -> Books:
+        """Both databases, read beside the daemons."""
+        return Books(self.exchange_database, self.central_database, self.stream)
+
+    def compare(self) -> list[Equality]:
+        """Every table in business, exchange and central database."""
+        with self.books() as books:
+            return compare(self.source, books)
+
+
+def merged(settings: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """*more* laid over *settings*, section by section."""
+    result = dict(settings)
+    for name, value in more.items():
+        known = result.get(name)
+        result[name] = merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return result

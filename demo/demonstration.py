@@ -1,0 +1,340 @@
+"""The acts of the demonstration: a bureau's database, a node and a central, a first copy, a day's work, a kill, a proof."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any, Final
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from rich.progress import Progress, TaskID
+
+from agent.local import LocalClient
+from agent.local.client import NotRunning
+from demo import business
+from demo.books import Books, place
+from demo.embedded import EmbeddedPostgres
+from demo.show import Flow, Show, copy_bars
+from demo.system import SOURCE, CommandFailed, System, attempt, command
+from proto.v1.node_pb2 import StreamReport
+
+PEOPLE: Final = 120_000
+COPY_TIMEOUT_S: Final = 120.0
+LOOK_S: Final = 0.25
+KILL_AT_S, RESTART_AT_S, FLOW_S = 6.0, 9.0, 18.0
+CATCH_UP_S: Final = 30.0
+PACE_S: Final = 0.01
+
+
+@dataclass(slots=True)
+class DayAtWork:
+    """The bureau at work in a thread of its own."""
+
+    day: business.Day
+    error: BaseException | None = None
+    _stop: Event = field(default_factory=Event)
+    _thread: Thread | None = None
+
+    def start(self) -> None:
+        """Open the counters."""
+        self._thread = Thread(target=self._work, name="bureau", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close them; raises what went wrong."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self.error is not None:
+            raise self.error
+
+    def _work(self) -> None:
+        try:
+            while not self._stop.wait(PACE_S):
+                self.day.work(1)
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+class Demonstration:
+    """Plays the acts one after another; :meth:`close` ends every process it started."""
+
+    def __init__(self, home: Path, show: Show) -> None:
+        self._show = show
+        self._home = home
+        self._password = secrets.token_urlsafe(12)
+        self.server = EmbeddedPostgres(home / "postgresql", fsync=False)
+        self.system = System(
+            home / "nodes",
+            self._dsn(),
+            [{"table": f"public.{table}"} for table in business.TABLES],
+            source_settings={"manage_publication": False},
+        )
+        self.transactions = 0
+        self.kills = 0
+
+    def play(self) -> bool:
+        """All acts; whether the three sides are equal in the end."""
+        self._show.title()
+        self._bureau()
+        self._nodes()
+        self._check()
+        self._first_copy()
+        self._day()
+        equal = self._proof()
+        self._show.verdict(equal, self.transactions, self.kills)
+        return equal
+
+    def where(self) -> None:
+        """Everything a person needs to look around while it all keeps running."""
+        config, system = self.system.agent_config, self.system
+        self._show.step("一切仍在运行", "Everything keeps running")
+        self._show.fact("业务 business", f"psql '{self.server.dsn(business.DATABASE)}'")
+        self._show.fact("交换 exchange", place(system.exchange_database))
+        self._show.fact("中心 central", place(system.central_database))
+        self._show.fact("配置 settings", f"{config}\n{system.central_config}")
+        self._show.fact("日志 logs", f"{system.agent.log}\n{system.central.log}")
+        self._show.fact("agent", f"{command('exchange-agent')} status --watch -c {config}")
+        self._show.fact("central", f"{command('exchange-central')} status --watch -c {system.central_config}")
+        self._show.fact(
+            "pid", f"agent {system.agent.pid}, central {system.central.pid}, PostgreSQL {self.server.pid}"
+        )
+        self._show.say("按 Ctrl-C 停止并清理。", "Press Ctrl-C to stop and clean up.", style="bold")
+
+    def close(self) -> None:
+        """End everything that runs."""
+        for daemon in (self.system.agent, self.system.central):
+            if daemon.running:
+                daemon.stop()
+        self.server.close()
+
+    def _dsn(self) -> str:
+        password = f"${{file:{self._home / 'nodes' / 'capture.password'}}}"
+        return make_conninfo(
+            host="127.0.0.1",
+            port=self.server.port,
+            dbname=business.DATABASE,
+            user=business.ACCOUNT,
+            password=password,
+        )
+
+    def _bureau(self) -> None:
+        self._show.step("人口局的业务数据库", "A population bureau's own database")
+        with self._show.waiting("启动 PostgreSQL，登记人口", "starting PostgreSQL, registering people"):
+            self.server.start()
+            self.server.create_database(business.DATABASE)
+            with self._business() as connection:
+                business.create(connection, PEOPLE, self._password)
+                version = connection.execute("SHOW server_version").fetchone()
+        self._show.fact("PostgreSQL", f"{version[0] if version else ''} · 127.0.0.1:{self.server.port}")
+        with self._business() as connection:
+            for table in business.TABLES:
+                self._show.fact(table, f"{count(connection, table):,} 行 rows")
+        self._show.fact("采集账号 account", f"{business.ACCOUNT}，只读 read-only")
+
+    def _nodes(self) -> None:
+        self._show.step("中心与前置节点", "Central and a department's node: two processes, mutual TLS")
+        with self._show.waiting("签发证书，启动中心", "issuing certificates, starting central"):
+            password = self._home / "nodes" / "capture.password"
+            password.write_text(self._password)
+            password.chmod(0o600)
+            self.system.prepare()
+            self.system.central.start()
+        self._show.fact(
+            "exchange-central", f"pid {self.system.central.pid} · 127.0.0.1:{self.system.port} · SQLite"
+        )
+        self._show.fact("settings", str(self.system.agent_config))
+
+    def _check(self) -> None:
+        self._show.step("exchange-agent check", "What is missing, and the SQL that mends it")
+        findings = self._findings()
+        missing = [finding for finding in findings if not finding["passed"]]
+        for finding in findings:
+            self._show.finding(finding["passed"], f"{finding['name']}: {finding['sentence']}")
+        statements = [finding["fix"] for finding in missing if finding["fix"]]
+        if not statements:
+            return
+        self._show.sql("\n".join(statements))
+        self._show.say("数据库管理员执行上面的语句后再查：", "The administrator runs it, and we look again:")
+        with self._business() as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+        for finding in self._findings():
+            if finding["name"] in {each["name"] for each in missing}:
+                self._show.finding(finding["passed"], f"{finding['name']}: {finding['sentence']}")
+
+    def _findings(self) -> list[dict[str, Any]]:
+        done = attempt(command("exchange-agent"), "check", "--json", "-c", str(self.system.agent_config))
+        try:
+            found: list[dict[str, Any]] = json.loads(done.stdout)
+        except ValueError:
+            raise CommandFailed(f"exchange-agent check: {done.stdout}{done.stderr}") from None
+        return found
+
+    def _first_copy(self) -> None:
+        self._show.step("首次复制", "The first copy, while the bureau is open")
+        self.system.agent.start()
+        begun = time.monotonic()
+        bars = copy_bars(self._show.console)
+        with bars:
+            follow_copy(self._report, self.system, bars, self._show)
+        took = time.monotonic() - begun
+        with self.system.books() as books:
+            rows = sum(books.counts(table)[1] for table in business.TABLES)
+        rate = f"{rows / took:,.0f}"
+        self._show.say(
+            f"{rows:,} 行到达中心，{took:.1f} 秒（{rate} 行/秒）。",
+            f"{rows:,} rows at central in {took:.1f} s, {rate} rows/s.",
+        )
+
+    def _day(self) -> None:
+        self._show.step("一天的工作", "A day's work: births, moves, corrections, deaths")
+        with self._business() as working, self._business() as looking, self.system.books() as books:
+            work = DayAtWork(business.Day(working))
+            work.start()
+            try:
+                self._watch(work, looking, books)
+            finally:
+                work.stop()
+            self.transactions = work.day.done
+            self._catch_up(looking, books)
+
+    def _watch(self, work: DayAtWork, looking: psycopg.Connection[Any], books: Books) -> None:
+        begun, killed, restarted, line_at = time.monotonic(), False, False, 0.0
+        with self._show.live() as live:
+            while (now := time.monotonic() - begun) < FLOW_S and work.error is None:
+                if now > KILL_AT_S and not killed:
+                    killed = True
+                    self._kill()
+                if now > RESTART_AT_S and not restarted:
+                    restarted = True
+                    self._restart()
+                flow = self._flow(work, looking, books, now)
+                if self._show.watched:
+                    live.update(self._show.flow(flow), refresh=True)
+                elif now >= line_at:
+                    line_at = now + 2
+                    self._show.flow_line(flow)
+                _pause.wait(LOOK_S)
+
+    def _kill(self) -> None:
+        pid = self.system.agent.pid
+        self.system.agent.kill()
+        self.kills += 1
+        self._show.say(
+            f"kill -9 {pid}：代理被强行终止，人口局照常工作。",
+            "The agent is gone; the bureau works on.",
+            "red",
+        )
+
+    def _restart(self) -> None:
+        self.system.agent.start()
+        self._show.say(
+            "代理重新启动，从断点继续。", "The agent is back and goes on where the data says it was.", "green"
+        )
+
+    def _flow(self, work: DayAtWork, looking: psycopg.Connection[Any], books: Books, now: float) -> Flow:
+        report = self._report() or StreamReport()
+        rows = [(table, count(looking, table), *books.counts(table)) for table in business.TABLES]
+        return Flow(
+            rows,
+            work.day.done,
+            report.state,
+            report.sentence,
+            books.captured_seq(),
+            report.acknowledged_seq,
+            books.applied_seq(),
+            report.source_lag_us / 1_000_000,
+            now,
+        )
+
+    def _catch_up(self, looking: psycopg.Connection[Any], books: Books) -> None:
+        row = looking.execute("SELECT pg_current_wal_insert_lsn() - '0/0'").fetchone()
+        last, deadline = int(row[0]) if row else 0, time.monotonic() + CATCH_UP_S
+        with self._show.waiting("等待全部到达", "waiting until everything has arrived"):
+            while lsn(books.position()) < last or books.applied_seq() < books.captured_seq():
+                self.system.raise_if_ended()
+                if time.monotonic() > deadline:
+                    return  # the proof will show what is missing
+                _pause.wait(0.1)
+
+    def _proof(self) -> bool:
+        self._show.step("证明", "The proof: every row of every table, on all three sides")
+        with self._show.waiting("逐行比对", "comparing row by row"):
+            tables = self.system.compare()
+        self._show.proof(tables)
+        return all(each.holds for each in tables)
+
+    def _report(self) -> StreamReport | None:
+        """What the running agent says; None when it is not there to say anything."""
+        try:
+            with LocalClient(self.system.socket) as agent:
+                return next(
+                    (stream for stream in agent.status().streams if stream.stream.endswith(SOURCE)), None
+                )
+        except NotRunning:
+            return None
+
+    def _business(self) -> psycopg.Connection[Any]:
+        return self.server.connect(business.DATABASE)
+
+
+_pause = Event()
+
+
+def count(connection: psycopg.Connection[Any], table: str) -> int:
+    """Rows of a table of the bureau."""
+    row = connection.execute(f'SELECT count(*) FROM "{table}"'.encode()).fetchone()
+    return int(row[0]) if row else 0
+
+
+def lsn(position: str) -> int:
+    """How far in the server's log ``pg/…/HIGH/LOW`` is; 0 for none."""
+    if not position:
+        return 0
+    high, low = position.split("/")[-2:]
+    return int(high, 16) << 32 | int(low, 16)
+
+
+def follow_copy(ask: Callable[[], StreamReport | None], system: System, bars: Progress, show: Show) -> None:
+    """Move the bars until everything is at central."""
+    tasks: dict[str, TaskID] = {}
+    deadline, line_at = time.monotonic() + COPY_TIMEOUT_S, time.monotonic()
+    with system.books() as books:
+        while not system.is_copied(books):
+            system.raise_if_ended()
+            if time.monotonic() > deadline:
+                raise CommandFailed(f"the first copy did not end: {system.agent.tail()}")
+            report = ask()
+            for table in report.tables if report else ():
+                expected = max(table.rows_expected, table.rows_copied, 1)
+                task = tasks.get(table.table)
+                if task is None:
+                    task = tasks[table.table] = bars.add_task(table.table, total=expected, rate="")
+                bars.update(task, total=expected, completed=table.rows_copied, rate=_rate(bars, task))
+            if show.watched:
+                bars.refresh()
+            elif report and time.monotonic() > line_at:
+                line_at += 1
+                show.say(
+                    "  ".join(
+                        f"{each.table} {each.rows_copied:,}/{each.rows_expected:,}" for each in report.tables
+                    )
+                )
+            _pause.wait(LOOK_S)
+        for task in tasks.values():
+            bars.update(task, completed=bars.tasks[task].total or 0)
+        if show.watched:
+            bars.refresh()
+
+
+def _rate(bars: Progress, task: TaskID) -> str:
+    speed = bars.tasks[task].speed
+    return f"{speed:,.0f}/s" if speed else ""
