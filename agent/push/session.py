@@ -204,6 +204,9 @@ class Session:
             yield hello
             while (batch := self._next()) is not None:
                 yield from self._parts(batch)
+        except GeneratorExit:
+            # gRPC wants no more because the call is over; why it is over comes with its answers.
+            raise
         except BaseException as error:  # noqa: BLE001 - raised by the worker's tick
             self._end(error)
 
