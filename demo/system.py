@@ -210,7 +210,6 @@ class System:
             "exchange": {
                 "url": self.exchange_database,
                 "least_free_bytes": LEAST_FREE_BYTES,
-                "least_free_percent": 0,
             },
             "sources": [self.source],
             "socket": str(self.socket),
