@@ -116,6 +116,13 @@ cdef class HotLane:
                 to += 4 + row.length[pick]
         return made
 
+    cdef bytes row_at(self, bytes key):
+        """The whole row that is known at this key."""
+        cdef PyObject *state = PyDict_GetItem(self.new, key)
+        if state == NULL:
+            state = PyDict_GetItem(self.old, key)
+        return <bytes>state if state != NULL and PyBytes_CheckExact(<object>state) else None
+
     cdef bytes row_frame(self, Tuple *row):
         return self.frame(row, NULL, self.columns)
 
@@ -194,6 +201,8 @@ cdef class HotLoop:
             lane.appended.append(frame)
             return True
         key = lane.key_frame(&self.row)
+        if lane.whole_identity and lane.row_at(key) is not None:
+            return False  # two rows share the key for a moment
         if len(lane.old) and PyDict_Contains(lane.old, key):
             PyDict_SetItem(lane.old, key, frame)
         else:
@@ -214,8 +223,12 @@ cdef class HotLoop:
         if frame is None:
             return False
         key = lane.key_frame(&self.row)
-        if has_before and lane.key_frame(&self.before) != key:
-            return False
+        if has_before:
+            if lane.key_frame(&self.before) != key:
+                return False
+            known = lane.row_at(key)
+            if known is not None and lane.row_frame(&self.before) != known:
+                return False  # another row of the same key is meant
         if PyDict_Contains(lane.new, key):
             PyDict_SetItem(lane.new, key, frame)
         else:
@@ -223,22 +236,14 @@ cdef class HotLoop:
         return True
 
     cdef bint delete(self, HotLane lane, const uint8_t *at, const uint8_t *end) except -1:
-        cdef bint compared = at[0] == c'O' or lane.whole_identity
-        cdef PyObject *state
         if lane.keys == 0 or (at[0] != c'O' and at[0] != c'K') or _read(&self.row, at + 1, end) == NULL:
             return False
         key = lane.key_frame(&self.row)
-        if key is None:
-            return False
+        if key is None or (lane.whole_identity and lane.row_at(key) is not None):
+            return False  # which of two rows may have to be looked at
         if PyDict_Contains(lane.new, key):
-            if compared:
-                return False  # another row may have come to this key: that needs a look at the whole row
             PyDict_DelItem(lane.new, key)
             if not self.keep_vanished:
                 return True
-        elif compared:
-            state = PyDict_GetItem(lane.old, key)
-            if state != NULL and PyBytes_CheckExact(<object>state):
-                return False
         PyDict_SetItem(lane.old, key, None)
         return True

@@ -3,6 +3,9 @@
 The first operation on a key decides where it belongs: a row that was inserted is new to everybody, so deleting
 it again leaves nothing; every other row was there before. Updates whose large values the source did not log are
 filled from what is known here, else kept as a partial update.
+
+Under a deferred constraint two rows can share a key for a moment, e.g. while two keys are swapped. The source
+allows that only with identity FULL, so the old row in each message tells which of them is meant.
 """
 
 from __future__ import annotations
@@ -27,13 +30,15 @@ Field = bytes | None | Absent
 Present = dict[int, bytes | None]
 """The columns a partial update carries, by index."""
 
+_NOT_UNIQUE_FIX: Final = "choose a key that is unique at the source and copy the table afresh"
 _APPEND_ONLY_FIX: Final = "declare a key for the table, or stop changing rows in it, and copy it afresh"
 
 
 class Pending:
     """One table's changes since they were last drained. ``new`` and ``old`` are shared with the hot loop."""
 
-    def __init__(self, schema: TableSchema, closed: list[Delta]) -> None:
+    def __init__(self, schema: TableSchema, closed: list[Delta], tells_all: bool) -> None:
+        """Closed deltas go to *closed*; *tells_all* says that an old row comes with all its columns."""
         self.schema = schema
         self.keep_vanished = False
         """Keep the delete of a row that was inserted here: a page of a first copy may have seen the row."""
@@ -43,6 +48,9 @@ class Pending:
         """What became of rows that were there: a full frame, a partial update, or None for deleted."""
         self.appended: list[bytes] = []
         """Frames of an append-only table."""
+        self._displaced: dict[bytes, list[bytes]] = {}
+        """Rows known here whose key another row has come to; they are expected to leave it."""
+        self._tells_all = tells_all
         self._closed = closed
         self._truncated = False
         self._key = schema.key_indexes
@@ -65,7 +73,7 @@ class Pending:
         row = self._known(old_key, row)
         if Absent.UNCHANGED in row:
             self._change_partly(old_key, key, row)
-        elif key == old_key:
+        elif key == old_key and not self._is_another(key, before):
             self._change(key, frames.pack(self._full(row)))
         else:
             self._leave(old_key, before)
@@ -82,7 +90,10 @@ class Pending:
         self._truncated = True
 
     def close(self) -> None:
-        """Hand over what is pending as one delta; what comes next starts another one."""
+        """Hand over what is pending as one delta; what comes next starts another one.
+
+        Raises SchemaHold when two rows still share a key: no replica can hold both.
+        """
         delta = Delta(
             self.schema,
             inserts=_joined([*self.new.values(), *self.appended]),
@@ -91,12 +102,18 @@ class Pending:
             partials=tuple(self._partials()),
             truncated=self._truncated,
         )
+        shared = bool(self._displaced)
         self._forget()
         self._truncated = False
         if delta.rows or delta.truncated:
             self._closed.append(delta)
+        if shared:
+            raise SchemaHold(self.schema.name, "two rows have the same key", fix=_NOT_UNIQUE_FIX)
 
     def _come(self, key: bytes, frame: bytes) -> None:
+        state = self._row_at(key)
+        if self._tells_all and state is not None:
+            self._displaced.setdefault(key, []).append(state)
         if key in self.old:
             self.old[key] = frame
         else:
@@ -109,26 +126,38 @@ class Pending:
             self.old[key] = frame
 
     def _leave(self, key: bytes, before: Sequence[Field] | None) -> None:
-        if self._is_another(key, before):
-            # Two rows shared this key for a moment (a swap under a deferred constraint): the earlier one leaves.
-            if key in self.new:
+        others = self._displaced.get(key, [])
+        if before is not None and self._is_another(key, before):
+            leaving = frames.pack(self._full(before))
+            if leaving in others:
+                others.remove(leaving)
+            elif key in self.new:
+                # The row that was there before leaves, so the one that came replaces it.
                 self.old[key] = self.new.pop(key)
+        elif others:
+            (self.new if key in self.new else self.old)[key] = others.pop()
         elif self.new.pop(key, None) is None or self.keep_vanished:
             self.old[key] = None
+        if not others:
+            self._displaced.pop(key, None)
 
     def _is_another(self, key: bytes, before: Sequence[Field] | None) -> bool:
-        """Whether the row that leaves is not the one that came to this key here."""
-        state = self.new.get(key) or self.old.get(key)
-        if before is None or Absent.UNCHANGED in before or not isinstance(state, bytes):
+        """Whether *before* is not the row that is known at this key."""
+        state = self._row_at(key)
+        if before is None or state is None or not self._tells_all:
             return False
         return state != frames.pack(self._full(before))
+
+    def _row_at(self, key: bytes) -> bytes | None:
+        state = self.new.get(key) or self.old.get(key)
+        return state if isinstance(state, bytes) else None
 
     def _known(self, key: bytes, row: Sequence[Field]) -> Sequence[Field]:
         """*row* with unchanged values from an earlier change of the same key."""
         if Absent.UNCHANGED not in row:
             return row
-        known = self.new.get(key) or self.old.get(key)
-        return _filled(row, frames.fields(known)) if isinstance(known, bytes) else row
+        known = self._row_at(key)
+        return row if known is None else _filled(row, frames.fields(known))
 
     def _change_partly(self, old_key: bytes, key: bytes, row: Sequence[Field]) -> None:
         if key != old_key:
@@ -159,6 +188,7 @@ class Pending:
         self.new.clear()
         self.old.clear()
         self.appended.clear()
+        self._displaced.clear()
 
     def _need_key(self, what: str) -> None:
         if not self._key:

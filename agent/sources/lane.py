@@ -70,10 +70,10 @@ class Lane:
             column.kind is not Kind.OTHER or at in plan.texts for at, column in enumerate(plan.schema.columns)
         )
         """For each column of the schema: its binary form is the canonical one."""
-        self.pending = Pending(plan.schema, closed)
         self._identity = tuple(relation.columns[at].is_key for at in plan.picks)
         self.whole_identity = all(self._identity)
-        """An old key says everything about the row."""
+        """An old row comes with all its columns."""
+        self.pending = Pending(plan.schema, closed, self.whole_identity)
         if not all(self._identity[at] for at in plan.schema.key_indexes):
             raise SchemaHold(
                 plan.schema.name,

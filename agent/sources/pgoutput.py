@@ -126,9 +126,9 @@ class Collector:
 
     def take(self) -> tuple[Delta, ...]:
         """Drain what is collapsed so far, to be applied in this order, and start the facts anew."""
-        for lane in self._lanes.values():
+        for relid, lane in self._lanes.items():
             if lane is not None:
-                lane.pending.close()
+                self._close(relid, lane)
         deltas = tuple(self._closed)
         self._closed.clear()
         self._reset()
@@ -207,11 +207,18 @@ class Collector:
 
     def _leave_out(self, relid: int) -> None:
         lane = self._lanes.get(relid)
-        if lane is not None:
-            lane.pending.close()
         self._lanes[relid] = None
         if self._hot is not None:
             self._hot.leave_out(relid)
+        if lane is not None:
+            self._close(relid, lane)
+
+    def _close(self, relid: int, lane: Lane) -> None:
+        try:
+            lane.pending.close()
+        except TableHold as hold:
+            self.holds.append(hold)
+            self._leave_out(relid)
 
     def _change(self, message: bytes) -> None:
         at = HEADER_BYTES + 1

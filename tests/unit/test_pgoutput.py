@@ -112,6 +112,18 @@ class Server:
             self.rows[to] = (key(to), *before[number][1:])
             self.sent.append(wire.update(RELID, self.rows[to], before[number], b"O"))
 
+    def displace(self, number: int, a: bytes) -> None:
+        """Insert a row over another one that is deleted, or changed and then deleted, before the commit."""
+        before = self.rows.get(number)
+        if self.full and before is not None:
+            changed = (before[0], a, *before[2:])
+            self.rows[number] = (key(number), b"new", None, None)
+            self.sent += [
+                wire.insert(RELID, self.rows[number]),
+                wire.update(RELID, changed, before, b"O"),
+                wire.delete(RELID, changed, b"O"),
+            ]
+
     def remove(self, number: int) -> None:
         """Delete."""
         before = self.rows.pop(number, None)
@@ -148,6 +160,7 @@ STEP = st.one_of(
     st.tuples(st.just("write"), NUMBER, VALUE, LARGE, LARGE),
     st.tuples(st.just("move"), NUMBER, NUMBER, VALUE, LARGE),
     st.tuples(st.just("remove"), NUMBER),
+    st.tuples(st.just("displace"), NUMBER, VALUE),
     st.tuples(st.just("rotate"), st.lists(NUMBER, min_size=2, max_size=4)),
     st.tuples(st.just("empty")),
     st.tuples(st.just("take")),
@@ -333,6 +346,18 @@ def test_a_table_without_a_plan_is_passed_over(compiled: bool) -> None:
         one = Collector(plan, compiled=compiled)
         one.feed(transaction(described(), wire.insert(RELID, [key(1), b"", b"", b""]), wire.truncate(RELID)))
         assert (one.rows, one.take(), len(one.holds)) == (0, (), holds)
+
+
+@BOTH
+def test_a_key_that_is_not_unique_holds_the_table(compiled: bool) -> None:
+    """Two rows may share a key inside a transaction, but not when it is drained."""
+    one = collector(compiled)
+    rows = [wire.insert(RELID, [key(1), a, b"", b""]) for a in (b"x", b"y")]
+    one.feed(transaction(described("f"), *rows))
+    one.take()
+    one.feed(transaction(*rows))
+    assert [type(hold) for hold in one.holds] == [SchemaHold]
+    assert one.take() == ()
 
 
 @BOTH
