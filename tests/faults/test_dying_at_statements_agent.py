@@ -15,8 +15,8 @@ from proto import codec, frames
 from proto.batch import Delta
 from proto.errors import BadRow
 from proto.states import State
-from tests.support.dying import Fate
 from tests.support.exchanges import NODE, ROOMY, STREAM, Killed, chain_of
+from tests.support.fate import Fate
 from tests.support.rows import PERSON, VISIT, batch, both, values, visits
 
 pytest_plugins = ["tests.support.exchanges"]
