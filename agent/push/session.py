@@ -207,6 +207,9 @@ class Session:
         except GeneratorExit:
             # gRPC wants no more because the call is over; why it is over comes with its answers.
             raise
+        except GeneratorExit:
+            # The call ended, and whoever reads its replies knows why.
+            raise
         except BaseException as error:  # noqa: BLE001 - raised by the worker's tick
             self._end(error)
 

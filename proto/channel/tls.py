@@ -135,6 +135,11 @@ def probe(target: str, tls: TlsFiles, server_name: str = "", timeout_s: float = 
             where=str(tls.ca),
             fix="compare the CA file and the server's name with what the platform handed out",
         ) from error
+    except ssl.SSLEOFError as error:
+        # Whoever refuses a certificate says so in an alert; a plain end is a broken way or a proxy without a server.
+        raise Transient(
+            f"{target} ended the connection in the handshake", fix="check address, firewall and service"
+        ) from error
     except ssl.SSLError as error:
         raise _refused(error, target, tls) from error
     except (OSError, ValueError) as error:
