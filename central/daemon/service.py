@@ -7,7 +7,6 @@ in order only spares the nodes a repeat.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import threading
 import time
@@ -65,7 +64,8 @@ class Daemon:
         self._intake_pool = ThreadPoolExecutor(limits.intake_threads, "intake")
         self._desk_pool = ThreadPoolExecutor(DESK_THREADS, "desk")
         self._jobs = Jobs(self._job_list())
-        self._owner = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
+        # The same after a restart, so that its streams are its own again at once. No two processes share an address.
+        self._owner = f"{socket.gethostname()} {settings.listen}"
         self.port = 0
         """Where it listens, once it does."""
 

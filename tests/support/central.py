@@ -20,6 +20,7 @@ from central.daemon import Daemon
 from central.registry import Registry
 from central.settings import Disk, Limits, Operator, Settings, Tls
 from central.store import migrate, open_store
+from demo.embedded import free_port
 from proto import codec, frames
 from proto.batch import Batch, Delta, Frames, Head, SealedBatch
 from proto.channel import PROTOCOL, TlsFiles, channel, from_rpc, parts
@@ -210,7 +211,7 @@ class TestCentral:
         self.engine = open_store(url, 4)
         migrate(self.engine)
         self.registry = Registry(self.engine)
-        self.port = 0
+        self.port = free_port()
         self._clients: list[NodeClient] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -245,7 +246,6 @@ class TestCentral:
         self._thread = threading.Thread(target=daemon.run, args=(self._stop,), daemon=True)
         self._thread.start()
         eventually(lambda: daemon.port > 0)
-        self.port = daemon.port
 
     def stop(self) -> None:
         """As SIGTERM would."""
