@@ -12,7 +12,8 @@ from central.store.tables import APPLIED, STREAMS
 from proto.batch import Head
 from proto.errors import ExchangeError
 
-LEASE_US: Final = 30_000_000
+LEASE_US: Final = 5_000_000
+"""Short, because a dead process is missed that long; nothing depends on it being long enough."""
 
 _MINE = (APPLIED.c.stream == bindparam("which"), APPLIED.c.token == bindparam("ours"))
 _STATE = (APPLIED.c.state, APPLIED.c.sentence, APPLIED.c.fix, APPLIED.c.held_seq)
