@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from agent.cli import asking, inspecting, quarantine, running
+from agent.cli import asking, inspecting, quarantine, running, setup
 
 app = typer.Typer(
     name="exchange-agent",
@@ -16,8 +16,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
+app.command("init")(setup.init)
+app.command("check")(setup.check)
 app.command("run")(running.run)
 app.command("status")(asking.status)
 app.command("snapshot")(asking.snapshot)

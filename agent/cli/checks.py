@@ -1,0 +1,121 @@
+"""Everything ``check`` looks at beyond the settings themselves: each answer with the exact remedy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from agent.daemon.node import version_of_us
+from agent.exchange import open_exchange
+from agent.jobs import WARN_DAYS
+from agent.link import Address, Link
+from agent.settings import Settings, SourceSettings
+from agent.sources.postgresql import PostgresqlSource
+from agent.sources.source import Finding
+from proto.errors import ExchangeError
+from proto.v1 import node_pb2
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Each prerequisite in turn; nothing is changed anywhere."""
+    central = settings.central
+    link = Link(Address(central.address, central.files, central.server_name))
+    certificate = _found("certificate", lambda: _certificate(link, settings.node))
+    yield certificate
+    if certificate.passed:
+        yield _found("central", lambda: _central(link, settings))
+        link.close()
+    yield _found("exchange database", lambda: _exchange(settings))
+    yield _found("socket", lambda: _socket(settings.socket))
+    for source in settings.sources:
+        yield from _source(source)
+
+
+def _found(name: str, look: Callable[[], Finding]) -> Finding:
+    try:
+        return look()
+    except ExchangeError as error:
+        return Finding(name, False, f"{f'{error.where}: ' if error.where else ''}{error.what}", error.fix)
+
+
+def _certificate(link: Link, node: str) -> Finding:
+    identity = link.identity()
+    wanted = f"urn:exchange:node:{node}"
+    if identity.uri != wanted:
+        return Finding(
+            "certificate",
+            False,
+            f"it names {identity.uri or 'nobody'}, the settings say {wanted}",
+            "use this node's certificate, or correct 'node'",
+        )
+    days = (identity.not_after - datetime.now(UTC)).days
+    soon = ", which is soon: have it renewed" if days <= max(WARN_DAYS) else ""
+    return Finding("certificate", True, f"{identity.uri}, valid for {days} more days{soon}")
+
+
+def _central(link: Link, settings: Settings) -> Finding:
+    link.probe()
+    link.heartbeat(node_pb2.HeartbeatRequest(version=version_of_us(), clock_us=0))
+    return Finding("central", True, f"{settings.central.address} answers and admits {settings.node}")
+
+
+def _exchange(settings: Settings) -> Finding:
+    url = make_url(settings.exchange.url.get_secret_value())
+    if url.get_backend_name() == "sqlite":
+        return _sqlite_file(Path(url.database or ""))
+    engine = open_exchange(settings.exchange.url.get_secret_value(), settings.node)
+    try:
+        with engine.connect() as connection:
+            # Rolled back: that it would work is all we want to know.
+            connection.exec_driver_sql("CREATE SCHEMA exchange_check_probe")
+            connection.rollback()
+    except SQLAlchemyError as error:
+        said = str(getattr(error, "orig", error)).strip().splitlines()[0]
+        return Finding(
+            "exchange database",
+            False,
+            f"{url.render_as_string(hide_password=True)}: {said}",
+            f'GRANT CREATE, CONNECT ON DATABASE "{url.database}" TO "{url.username}"',
+        )
+    finally:
+        engine.dispose()
+    return Finding("exchange database", True, f"{url.render_as_string(hide_password=True)} can be written")
+
+
+def _sqlite_file(path: Path) -> Finding:
+    """Not opened: a file made here would belong to whoever checks, and the agent could not write it."""
+    place = path if path.exists() else path.parent
+    if not place.exists():
+        return Finding("exchange database", False, f"{place} does not exist", f"mkdir -p -m 0700 {place}")
+    if not os.access(place, os.W_OK):
+        return Finding(
+            "exchange database",
+            False,
+            f"{place} cannot be written by this account",
+            f"chown exchange-agent {place}",
+        )
+    return Finding("exchange database", True, f"sqlite {path} can be written")
+
+
+def _socket(path: Path) -> Finding:
+    parent = next(folder for folder in path.parents if folder.exists())
+    if not os.access(parent, os.W_OK):
+        return Finding("socket", False, f"{path} cannot be made by this account", f"mkdir -p {path.parent}")
+    return Finding("socket", True, f"{path} can be made")
+
+
+def _source(settings: SourceSettings) -> Iterator[Finding]:
+    try:
+        found = PostgresqlSource(settings).check()
+    except ExchangeError as error:
+        yield Finding(f"source {settings.name}", False, error.what, error.fix)
+        return
+    for finding in found:
+        yield Finding(
+            f"source {settings.name}: {finding.name}", finding.passed, finding.sentence, finding.fix
+        )

@@ -1,0 +1,78 @@
+"""``init`` and ``check``: from a business database to a settings file that works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.cli.console import STANDARD, WRONG, AsJson, Config, say, say_json, told
+
+OPTION_LIST = typer.Option(
+    "--table", "-t", help="A table to share, schema.table; may be repeated. All with a key when left out."
+)
+
+
+def init(  # noqa: PLR0913, PLR0917 - each is one option of the command line
+    dsn: Annotated[
+        str, typer.Option(help="The business database: postgresql://user@host/database.", prompt=True)
+    ],
+    node: Annotated[str, typer.Option(help="This node's name at the platform.", prompt=True)],
+    central: Annotated[str, typer.Option(help="The platform's address, host:port.", prompt=True)],
+    out: Annotated[Path, typer.Option(help="Where to write the settings.")] = Path("agent.yaml"),
+    source: Annotated[str, typer.Option(help="A short name for this database.")] = "main",
+    table: Annotated[list[str] | None, OPTION_LIST] = None,
+    exchange: Annotated[str, typer.Option(help="Address of the exchange database.")] = "",
+    socket: Annotated[Path | None, typer.Option(help="Where status and the other commands ask.")] = None,
+    certificates: Annotated[
+        Path | None,
+        typer.Option(help="Directory with ca.pem, node.pem and node.key; beside the settings by default."),
+    ] = None,
+) -> None:
+    """Ask the business database what is there and write a commented settings file. Changes nothing anywhere else."""
+    with told():
+        from agent.cli.discovery import choose, tables
+        from agent.cli.picture import table as print_table
+        from agent.cli.template import Answers, save
+
+        out = out.absolute()
+        offers = tables(dsn)
+        print_table(
+            ("table", "rows", "key", "suggestion"),
+            [
+                (offer.place, f"about {offer.rows}", ", ".join(offer.key) or "—", offer.suggestion)
+                for offer in offers
+            ],
+        )
+        chosen = choose(offers, table or [])
+        answers = Answers(
+            out=out,
+            node=node,
+            address=central,
+            source=source,
+            exchange=exchange or f"sqlite:///{out.parent / 'exchange.db'}",
+            socket=socket or out.parent / "agent.sock",
+            certificates=certificates.absolute() if certificates else out.parent,
+        )
+        save(answers, dsn, chosen, [offer for offer in offers if offer not in chosen])
+    say(f"\nwrote {out} with {len(chosen)} tables\nnext: exchange-agent check --config {out}")
+
+
+def check(config: Config = STANDARD, as_json: AsJson = False) -> None:
+    """Look at every prerequisite and say how to mend what is missing. Exit 0: all is well, 1: not yet, 2: the settings are wrong."""
+    with told():
+        from agent.cli.checks import findings
+        from agent.cli.console import load
+
+        found = list(findings(load(config)))
+    failed = [one for one in found if not one.passed]
+    if as_json:
+        say_json([{"name": f.name, "passed": f.passed, "sentence": f.sentence, "fix": f.fix} for f in found])
+    else:
+        for one in found:
+            say(f"{'✓' if one.passed else '✗'} {one.name}: {one.sentence}")
+            if one.fix and not one.passed:
+                say("    " + one.fix.replace("\n", "\n    "))
+        say(f"\n{len(found) - len(failed)} of {len(found)} in order")
+    raise typer.Exit(WRONG if failed else 0)
