@@ -24,6 +24,7 @@ from proto.channel.limits import CLIENT_OPTIONS
 from proto.errors import Credential, Transient
 
 PROBE_TIMEOUT_S: Final = 5.0
+_ASK: Final = "is it of the authority the platform trusts? otherwise ask the platform for one"
 _REFUSALS: Final = {
     "expired": "the other side says that our certificate has expired",
     "revoked": "the other side says that our certificate is revoked",
@@ -128,7 +129,8 @@ def probe(target: str, tls: TlsFiles, server_name: str = "", timeout_s: float = 
             context.wrap_socket(plain, server_hostname=server_name or host) as secure,
         ):
             # With TLS 1.3 our certificate is judged after the handshake: the verdict is the first thing to read.
-            secure.recv(1)
+            # Whoever takes it speaks first; gRPC hangs up on the others without a word.
+            welcome = secure.recv(1)
     except ssl.SSLCertVerificationError as error:
         raise Credential(
             f"the certificate of {target} is refused: {error.verify_message}",
@@ -143,17 +145,16 @@ def probe(target: str, tls: TlsFiles, server_name: str = "", timeout_s: float = 
     except ssl.SSLError as error:
         raise _refused(error, target, tls) from error
     except (OSError, ValueError) as error:
-        raise Transient(
-            f"{target} is not reachable: {error}", fix="check address, firewall and service"
-        ) from error
+        fix = "check address, firewall and service"
+        raise Transient(f"{target} is not reachable: {error}", fix=fix) from error
+    if not welcome:
+        raise Credential(f"{target} hangs up on our certificate", where=str(tls.certificate), fix=_ASK)
 
 
 def _refused(error: ssl.SSLError, target: str, tls: TlsFiles) -> Credential:
     said = (error.reason or str(error)).replace("_", " ").lower()
     words = next((words for sign, words in _REFUSALS.items() if sign in said), f"TLS failed: {said}")
-    return Credential(
-        f"{target}: {words}", where=str(tls.certificate), fix="ask the platform for a valid certificate"
-    )
+    return Credential(f"{target}: {words}", where=str(tls.certificate), fix=_ASK)
 
 
 def _configuration(ca: bytes, certificate: bytes, key: bytes) -> grpc.ServerCertificateConfiguration:

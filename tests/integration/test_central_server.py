@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from central.intake import Intake
 from proto.batch import SealedBatch, chain
 from proto.channel import CLIENT_OPTIONS, channel, from_rpc
-from proto.codec import zstd
+from proto.codec import zstd  # type: ignore[attr-defined]
 from proto.errors import (
     BatchCorrupt,
     Diverged,
@@ -309,7 +309,7 @@ def test_health_is_answered(lone: TestCentral) -> None:
     """The standard health service says SERVING."""
     stub = health_pb2_grpc.HealthStub(lone.node().channel)
     for service in ("", "exchange.v1.Exchange"):
-        reply = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+        reply = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)  # type: ignore[attr-defined]
         assert reply.status == health_pb2.HealthCheckResponse.SERVING
 
 
@@ -402,7 +402,7 @@ def test_the_answer_to_a_plain_connection_is_none(lone: TestCentral) -> None:
     """Without a certificate nothing is answered at all."""
     trust = grpc.ssl_channel_credentials((lone.folder / "ca.pem").read_bytes())
     with grpc.secure_channel(lone.target, trust, CLIENT_OPTIONS) as bare:
-        stub = node_pb2_grpc.NodeStub(bare)  # type: ignore[no-untyped-call]
+        stub = node_pb2_grpc.NodeStub(bare)
         with pytest.raises(grpc.RpcError) as caught:
             stub.Heartbeat(node_pb2.HeartbeatRequest(), timeout=5)
     assert isinstance(from_rpc(caught.value), Transient)

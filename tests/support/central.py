@@ -89,7 +89,7 @@ class Push:
     def __init__(self, connection: grpc.Channel, hello: exchange_pb2.Hello) -> None:
         self._outbound: queue.SimpleQueue[exchange_pb2.PushRequest | None] = queue.SimpleQueue()
         self._outbound.put(exchange_pb2.PushRequest(hello=hello))
-        stub = exchange_pb2_grpc.ExchangeStub(connection)  # type: ignore[no-untyped-call]
+        stub = exchange_pb2_grpc.ExchangeStub(connection)
         self._call = stub.Push(iter(self._outbound.get, None))
         self._news = threading.Condition()
         self.accepted = self.applied = -1
@@ -174,8 +174,8 @@ class NodeClient:
     def __init__(self, name: str, target: str, tls: TlsFiles) -> None:
         self.name, self.target, self.tls = name, target, tls
         self.channel = channel(target, tls)
-        self.desk = node_pb2_grpc.NodeStub(self.channel)  # type: ignore[no-untyped-call]
-        self.status = status_pb2_grpc.StatusStub(self.channel)  # type: ignore[no-untyped-call]
+        self.desk = node_pb2_grpc.NodeStub(self.channel)
+        self.status = status_pb2_grpc.StatusStub(self.channel)
 
     def push(self, chain: Chain, incarnation: str = "one", oldest: int = 1) -> Push:
         """Open a Push for *chain* as it is now."""
