@@ -20,6 +20,9 @@ PATIENCE_S: Final = 60.0
 UNCHANGED: Final = "unchanged-toast-datum"
 TEXT_FORMS: Final = "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c bytea_output=hex"
 
+# The server's own transactions, such as those of autovacuum, are nobody's loss.
+_READ: Final = """SELECT lsn - '0/0'::pg_lsn, data
+FROM pg_logical_slot_get_changes(%s, NULL, NULL, 'skip-empty-xacts', '1')"""
 _NAME: Final = r'"(?:[^"]|"")+"|[^\s"\[.:,]+'
 _TABLES: Final = re.compile(rf"table ((?:(?:{_NAME})\.(?:{_NAME})(?:, )?)+): ([A-Z]+):")
 _TABLE: Final = re.compile(rf"(?:{_NAME})\.({_NAME})")
@@ -166,9 +169,7 @@ class Decoder:
 
     def _read(self) -> list[Transaction]:
         with self._connect() as connection:
-            lines = connection.execute(
-                "SELECT lsn - '0/0'::pg_lsn, data FROM pg_logical_slot_get_changes(%s, NULL, NULL)", (SLOT,)
-            ).fetchall()
+            lines = connection.execute(_READ, (SLOT,)).fetchall()
         # A server that crashed may have forgotten that it showed us some already.
         fresh = [each for each in _transactions(lines) if each.lsn > self._last]
         if fresh:
