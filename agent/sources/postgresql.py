@@ -9,10 +9,13 @@ the server can forget. Any error of the connection ends the session: open it aga
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
+from threading import Event
 from typing import Final
 
 from agent.sources.postgresql_catalog import Catalog
-from agent.sources.postgresql_connection import connect
+from agent.sources.postgresql_connection import connect, log_end
+from agent.sources.postgresql_pages import PageReader
 from agent.sources.postgresql_place import Place
 from agent.sources.postgresql_session import Holds, Opening, Session, settings_of
 from agent.sources.postgresql_shapes import Shapes
@@ -20,12 +23,13 @@ from agent.sources.postgresql_slot import drop_slot, read_slot
 from agent.sources.postgresql_stream import Cut
 from agent.sources.postgresql_wire import Wakeup
 from agent.sources.settings import PostgresqlSettings
-from agent.sources.source import Limits, Proof, Retained, Traits
-from proto.batch import Batch, Delta, Position
+from agent.sources.source import Limits, Page, Proof, Retained, Traits
+from proto.batch import Batch, Delta, Frames, Position
 from proto.errors import Refused, TableHold
 from proto.schema import TableSchema
 
 PROOF_EVERY_S: Final = 1.0
+ASK_AGAIN_S: Final = 0.05
 
 
 class PostgresqlSource:
@@ -37,6 +41,7 @@ class PostgresqlSource:
         self._settings = settings
         self._dsn = settings.dsn.get_secret_value()
         self._wakeup = Wakeup()
+        self._told_to_stop = Event()
         self._holds = Holds()
         self._opened: Session | None = None
         self._question = Proof("", 0)
@@ -62,12 +67,11 @@ class PostgresqlSource:
         """What changed since the last read."""
         session = self._session
         self._ask_for_proof(session)
-        cut = session.stream.read(limits, lambda: self._interrupted(session))
-        self._wakeup.calm()
-        for hold in session.collector.holds:
-            self._holds.add(hold)
-        session.collector.holds.clear()
-        batch = self._batch(session, cut) if cut else None
+        cut = session.stream.read(limits, lambda: self._attend(session))
+        held, session.collector.holds[:] = [*session.collector.holds], []
+        batch = self._deliver(session, cut) if cut else None
+        for hold in held:
+            self._hold(session, hold)
         self._prove(session)
         return batch
 
@@ -97,6 +101,38 @@ class PostgresqlSource:
         """The newest proof that the source was read to its end."""
         return self._proof
 
+    def start_copy(self, table: str, after_key: bytes) -> None:
+        """Begin or go on with a first copy. A fresh copy (``b""``) of a held table also streams it again."""
+        session = self._session
+        if table in self._holds.tables and not after_key:
+            self.resume_table(table)
+        session.copies.start(table, after_key)
+        session.collector.keep_vanished = True
+
+    def pages(self) -> Iterator[Page]:
+        """Pages that are ready now: call after each read, commit each before the next batch."""
+        session = self._session
+        try:
+            yield from session.copies.pages(session.stream)
+        except TableHold as hold:
+            self._hold(session, hold)
+        session.collector.keep_vanished = session.copies.any_left
+
+    def expected_rows(self, table: str) -> int:
+        """The planner's estimate; 0 if it has none."""
+        shape = self._session.shapes.now[table]
+        return Catalog(self._session.connection, self._settings.name).expected_rows(shape.facts.relid)
+
+    def scan(self, table: str) -> Iterator[Frames]:
+        """The whole table as it is now, in key order, on a connection of its own."""
+        settings = settings_of(self._settings.tables, table)
+        with connect(self._dsn, self._settings.name) as connection:
+            shapes = Shapes(Catalog(connection, self._settings.name), self._settings.tables, lambda _: False)
+            reader = PageReader(connection, self._settings.name, lambda: False)
+            yield from reader.everything(
+                shapes.read(settings), self._settings.page_rows, self._settings.page_bytes
+            )
+
     def retained(self) -> Retained | None:
         """What the server's slot keeps for us; None if there is no slot. Its own connection."""
         with connect(self._dsn, self._settings.name) as connection:
@@ -111,6 +147,7 @@ class PostgresqlSource:
 
     def stop_waiting(self) -> None:
         """Make a waiting read return soon."""
+        self._told_to_stop.set()
         self._wakeup.ring()
 
     def close(self) -> None:
@@ -128,29 +165,48 @@ class PostgresqlSource:
             self._opened.close()
             self._opened = None
 
-    def _interrupted(self, session: Session) -> bool:
-        return self._wakeup.rang()
+    def _attend(self, session: Session) -> float:
+        """What else there is to do while nothing comes; 0 = stop waiting."""
+        self._wakeup.calm()
+        if self._told_to_stop.is_set():
+            self._told_to_stop.clear()
+            return 0.0
+        copies, stream = session.copies, session.stream
+        if stream.between:
+            copies.ask()
+            if copies.ready(stream.passed):
+                return 0.0
+        if copies.wants_passed(stream.passed):
+            session.wire.answer(ask=True)
+            return ASK_AGAIN_S
+        return 60.0
 
-    def _batch(self, session: Session, cut: Cut) -> Batch:
-        deltas = tuple(self._told(session, delta) for delta in cut.deltas)
-        return Batch(
-            str(session.place.at(cut.lsn)),
-            tuple(delta for delta in deltas if delta is not None),
-            cut.first_commit_us,
-            cut.last_commit_us,
-            cut.transactions,
-            cut.continues,
-        )
+    def _deliver(self, session: Session, cut: Cut) -> Batch:
+        deltas = self._told(session, cut)
+        session.copies.delivered(cut, deltas)
+        session.copies.forget(session.snapshot)
+        facts = (cut.first_commit_us, cut.last_commit_us, cut.transactions, cut.continues)
+        return Batch(str(session.place.at(cut.lsn)), tuple(deltas), *facts)
 
-    def _told(self, session: Session, delta: Delta) -> Delta | None:
-        """The delta with every value in canonical form; None if its table had to be held for it."""
-        shape = session.shapes.now[delta.schema.name]
-        try:
-            return session.texts.translate(delta, shape.asked)
-        except TableHold as hold:
-            self._holds.add(hold)
-            session.collector.replan()
-            return None
+    def _told(self, session: Session, cut: Cut) -> list[Delta]:
+        """The deltas with every value in canonical form, without tables that had to be held for it."""
+        told: list[Delta] = []
+        for name in dict.fromkeys(delta.schema.name for delta in cut.deltas):
+            deltas: Sequence[Delta] = [delta for delta in cut.deltas if delta.schema.name == name]
+            try:
+                deltas = session.texts.translate(deltas, lambda delta: session.shapes.of(delta.schema).asked)
+                if session.copies.covers(name):
+                    deltas = session.copies.completed(session.shapes.now[name], deltas, cut.xids)
+            except TableHold as hold:
+                self._hold(session, hold)
+            else:
+                told += deltas
+        return told
+
+    def _hold(self, session: Session, hold: TableHold) -> None:
+        self._holds.add(hold)
+        session.copies.abandon(hold.table)
+        session.collector.replan()
 
     def _ask_for_proof(self, session: Session) -> None:
         """Now and then, note how far the server is and ask it to say when it has sent all of that."""
@@ -159,7 +215,7 @@ class PostgresqlSource:
         self._ask_at_s = time.monotonic() + PROOF_EVERY_S
         if not self._asked_lsn:
             at_us = int(time.time() * 1_000_000)
-            self._asked_lsn = session.inserted()
+            self._asked_lsn = log_end(session.connection, self._settings.name)
             self._question = Proof("", at_us)
         session.wire.answer(ask=True)
 

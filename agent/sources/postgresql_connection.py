@@ -14,6 +14,7 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from agent.sources.postgresql_place import parse_lsn
 from proto.errors import Credential, ExchangeError, Fenced, Gap, Poisoned, Transient
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -24,6 +25,8 @@ SET default_transaction_read_only = on; SET DateStyle = 'ISO, MDY'; SET Interval
 SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmloption = 'content'; SET search_path = pg_catalog;
 SET standard_conforming_strings = on; SET row_security = off; SET lock_timeout = '10s'; SET statement_timeout = '10min'
 """
+_LOG_END: Final = "SELECT pg_current_wal_insert_lsn()::text, current_setting('wal_block_size')"
+_PAGE_HEADER_BYTES: Final = 40
 _CREDENTIAL: Final = {"28P01", "28000", "42501"}
 # object in use, undefined object, undefined file, object not in prerequisite state: what a slot or publication answers.
 _SLOT: Final[dict[str, type[ExchangeError]]] = {"55006": Fenced, "42704": Gap, "58P01": Gap, "55000": Gap}
@@ -45,6 +48,15 @@ def connect(dsn: str, name: str, *, walsender: bool = False) -> Connection:
         with translated(name):
             connection.execute(SESSION)
     return connection
+
+
+def log_end(connection: Connection, where: str) -> int:
+    """How far the server's log reaches, whether on disk yet or not: what is committed lies before it."""
+    with translated(where):
+        row = connection.execute(_LOG_END).fetchone()
+    lsn, page = (parse_lsn(row[0]), int(row[1])) if row else (0, 1)
+    # At a page's start the server names the first byte after the page's header, which no record's end ever reaches.
+    return lsn - lsn % page if lsn % page <= _PAGE_HEADER_BYTES else lsn
 
 
 @contextmanager

@@ -9,12 +9,13 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 from agent.sources.pgoutput import Collector
 from agent.sources.postgresql_catalog import Catalog
 from agent.sources.postgresql_connection import Connection, connect, translated
-from agent.sources.postgresql_place import Place, parse_lsn
+from agent.sources.postgresql_copy import Copies
+from agent.sources.postgresql_pages import Snapshot
+from agent.sources.postgresql_place import Place
 from agent.sources.postgresql_publication import (
     Publication,
     Wanted,
@@ -30,9 +31,6 @@ from agent.sources.postgresql_wire import Wakeup, Walsender
 from agent.sources.settings import PostgresqlSettings, TableSettings
 from proto.batch import Position
 from proto.errors import Credential, Refused, SchemaHold, TableHold
-
-_PAGE_HEADER_BYTES: Final = 40
-_INSERTED: Final = "SELECT pg_current_wal_insert_lsn()::text, current_setting('wal_block_size')"
 
 
 class Holds:
@@ -64,19 +62,19 @@ class Session:
     collector: Collector
     shapes: Shapes
     texts: Texts
+    copies: Copies
     published: dict[str, int]
     """Under which entry of a publication each table was published when we began."""
 
-    def inserted(self) -> int:
-        """How far the server's log reaches, whether on disk yet or not; what is committed lies before it."""
-        with translated("the log's end"):
-            row = self.connection.execute(_INSERTED).fetchone()
-        lsn, page = (parse_lsn(row[0]), int(row[1])) if row else (0, 1)
-        # At a page's start the server names the first byte after the page's header, which no record's end reaches.
-        return lsn - lsn % page if lsn % page <= _PAGE_HEADER_BYTES else lsn
+    def snapshot(self) -> Snapshot:
+        """Which transactions others see as finished now."""
+        with translated("a snapshot"):
+            row = self.connection.execute("SELECT pg_current_snapshot()::text").fetchone()
+        return Snapshot.parse(row[0] if row else "0:0:")
 
     def close(self) -> None:
         """Hang up."""
+        self.copies.close()
         self.wire.close()
         self.connection.close()
 
@@ -124,6 +122,7 @@ class Opening:
             collector,
             shapes,
             Texts(connection, name),
+            Copies(self._settings, shapes, self._wakeup),
             published_entries(connection, wanted),
         )
 

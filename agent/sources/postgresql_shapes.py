@@ -61,6 +61,7 @@ class Shapes:
         self._tables = {settings.place: settings for settings in tables}
         self._is_held = is_held
         self.now: dict[str, Shape] = {}
+        self._planned: dict[bytes, Shape] = {}
         self._streamed: set[str] = set()
         self._dismissed: set[int] = set()
 
@@ -107,10 +108,15 @@ class Shapes:
         check_identity(shape, [column.name for column in relation.columns if column.is_key])
         self._compatible(before, shape)
         self.now[settings.catalogued] = shape
+        self._planned[shape.schema.fingerprint] = shape
         self._streamed.add(settings.catalogued)
         names = [column.name for column in relation.columns]
         texts = frozenset(at for at, part in enumerate(shape.parts) if part.type.kind is Kind.OTHER)
         return TablePlan(shape.schema, tuple(names.index(part.name) for part in shape.parts), texts)
+
+    def of(self, schema: TableSchema) -> Shape:
+        """The shape that a delta of this schema was planned with; a batch may span a change of structure."""
+        return self._planned[schema.fingerprint]
 
     def _chosen(self, settings: TableSettings, facts: TableFacts, there: Sequence[str]) -> list[str]:
         """The captured columns, the key's always among them."""

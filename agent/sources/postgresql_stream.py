@@ -7,16 +7,18 @@ handed out: the end of the last commit or, when nothing is pending, what the ser
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from agent.sources.pgoutput import Collector
-from agent.sources.postgresql_wire import COMMIT, KIND_AT, Walsender
+from agent.sources.postgresql_wire import BEGIN, COMMIT, KIND_AT, Walsender
 from agent.sources.source import Limits
 from proto.batch import Delta
 
+_XID: Final = struct.Struct(">I")
 EMPTY_EVERY_S: Final = 10.0
 """How often a batch without deltas may carry the position past the changes of others."""
 
@@ -44,6 +46,7 @@ class Stream:
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._whole = 0
+        self._open_xid = 0
         self._cut_at_s = time.monotonic()
         self.lsn = lsn
         """Where the last cut ended."""
@@ -52,20 +55,28 @@ class Stream:
         """The last cut was a part of a transaction; its other parts are still to come."""
 
     @property
+    def between(self) -> bool:
+        """Everything decoded was handed out, and it ended at a commit."""
+        return not self.continues and not self._collector.in_transaction and not self._collector.rows
+
+    @property
     def quiet(self) -> bool:
         """Nothing is pending here."""
         return not self._pending and not self._collector.in_transaction
 
-    def read(self, limits: Limits, interrupted: Callable[[], bool]) -> Cut | None:
-        """The next cut; None when nothing came in time or *interrupted* says that there is something else to do."""
+    def read(self, limits: Limits, attend: Callable[[], float]) -> Cut | None:
+        """The next cut; None when nothing came in time, or *attend* no longer wants to wait.
+
+        *attend* is called whenever nothing is there; it says how long it may be left alone.
+        """
         deadline_s = time.monotonic() + limits.wait_s
         while True:
             self._gather(limits)
             self._absorb(limits)
             if cut := self._cut(limits):
                 return cut
-            left_s = deadline_s - time.monotonic()
-            if left_s <= 0 or interrupted():
+            left_s = min(deadline_s - time.monotonic(), attend())
+            if left_s <= 0:
                 return self._empty_cut()
             self._wire.wait(left_s)
 
@@ -90,6 +101,10 @@ class Stream:
             ready, self._pending = self._pending[: self._whole], self._pending[self._whole :]
         elif self._collector.in_transaction or self._over(len(self._pending), self._pending_bytes, limits):
             ready, self._pending = self._pending, []
+            if not self._collector.in_transaction:
+                self._open_xid = next(
+                    _XID.unpack_from(m, KIND_AT + 17)[0] for m in ready if m[KIND_AT] == BEGIN
+                )
         else:
             return
         self._whole = 0
@@ -108,7 +123,7 @@ class Stream:
 
     def _part(self) -> Cut:
         self.continues = True
-        return Cut(self.lsn, self._collector.take(), continues=True)
+        return Cut(self.lsn, self._collector.take(), xids=(self._open_xid,), continues=True)
 
     def _whole_cut(self) -> Cut | None:
         """Everything up to the last commit; None when none of it is ours."""

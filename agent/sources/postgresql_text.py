@@ -6,7 +6,7 @@ same kind of session turns them into the same text. So a snapshot value equals a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -20,6 +20,9 @@ from proto.errors import Poisoned, SchemaHold
 _PER_QUESTION: Final = 256
 Value = tuple[int, bytes]
 """A type's number and the bytes its send function gave."""
+Asked = Mapping[int, int]
+"""The columns to ask for, by index, with their types."""
+Section = tuple[Frames, Sequence[int]]
 
 
 class Texts:
@@ -29,19 +32,12 @@ class Texts:
         self._pgconn = connection.pgconn
         self._name = name
 
-    def translate(self, delta: Delta, asked: Mapping[int, int]) -> Delta:
-        """The delta with the columns in *asked* (index → type) as text; raises SchemaHold if the server cannot."""
-        if not asked:
-            return delta
-        key = [asked.get(at, 0) for at in delta.schema.key_indexes]
-        full = [asked.get(at, 0) for at in range(len(delta.schema.columns))]
-        partial = [(part, [*key, *(asked.get(at, 0) for at in part.columns)]) for part in delta.partials]
-        sections: list[tuple[Frames, Sequence[int]]] = [(delta.inserts, full), (delta.upserts, full)]
-        sections += [(delta.deletes, key), *((part.frames, types) for part, types in partial)]
-        known = self._ask(delta.schema.name, set(_values(sections)))
-        inserts, upserts, deletes, *rest = (_rewritten(found, types, known) for found, types in sections)
-        partials = tuple(Partial(part.columns, found) for (part, _), found in zip(partial, rest, strict=True))
-        return replace(delta, inserts=inserts, upserts=upserts, deletes=deletes, partials=partials)
+    def translate(self, deltas: Sequence[Delta], asked: Callable[[Delta], Asked]) -> list[Delta]:
+        """One table's deltas with the columns that *asked* names as text; SchemaHold if the server cannot."""
+        sections = [(delta, _sections(delta, asked(delta))) for delta in deltas]
+        values = {value for _, each in sections for value in _values(each)}
+        known = self._ask(deltas[0].schema.name, values) if values else {}
+        return [_told(delta, each, known) if known else delta for delta, each in sections]
 
     def _ask(self, table: str, values: set[Value]) -> dict[Value, bytes]:
         known: dict[Value, bytes] = {}
@@ -71,7 +67,25 @@ class Texts:
         return error
 
 
-def _values(sections: Iterable[tuple[Frames, Sequence[int]]]) -> Iterator[Value]:
+def _sections(delta: Delta, asked: Asked) -> list[Section]:
+    """The delta's rows with the type of each field that has to be asked for, 0 for the others."""
+    if not asked:
+        return []
+    key = [asked.get(at, 0) for at in delta.schema.key_indexes]
+    full = [asked.get(at, 0) for at in range(len(delta.schema.columns))]
+    partials = [(part.frames, [*key, *(asked.get(at, 0) for at in part.columns)]) for part in delta.partials]
+    return [(delta.inserts, full), (delta.upserts, full), (delta.deletes, key), *partials]
+
+
+def _told(delta: Delta, sections: Sequence[Section], known: Mapping[Value, bytes]) -> Delta:
+    if not sections:
+        return delta
+    inserts, upserts, deletes, *rest = (_rewritten(found, types, known) for found, types in sections)
+    partials = tuple(Partial(part.columns, found) for part, found in zip(delta.partials, rest, strict=True))
+    return replace(delta, inserts=inserts, upserts=upserts, deletes=deletes, partials=partials)
+
+
+def _values(sections: Iterable[Section]) -> Iterator[Value]:
     for found, types in sections:
         wanted = [(at, oid) for at, oid in enumerate(types) if oid]
         for frame in frames.split(found.data) if wanted else ():

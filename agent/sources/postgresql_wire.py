@@ -20,6 +20,7 @@ from agent.sources.postgresql_connection import connect, slot_error, translated
 from agent.sources.postgresql_place import format_lsn, parse_lsn
 from proto.errors import Transient
 
+BEGIN: Final = ord("B")
 COMMIT: Final = ord("C")
 KIND_AT: Final = 25
 """Where pgoutput's message begins inside a message that carries log data."""
