@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 import structlog
@@ -30,6 +30,7 @@ VERBS: Final = {
     node_pb2.Command.RELOAD: "reload",
 }
 REMEMBERED_COMMANDS: Final = 1000
+SLOWEST_PACE_S: Final = 3600
 
 _log = structlog.get_logger()
 
@@ -45,8 +46,9 @@ class Jobs:
             timezone=UTC,
         )
 
-    def every(self, seconds: float, name: str, job: Callable[[], None]) -> None:
-        """Run *job* now and then every so many seconds; a second call with the same name changes the pace."""
+    def every(self, seconds: float, name: str, job: Callable[[], None], *, at_once: bool = True) -> None:
+        """Run *job* every so many seconds; a second call with the same name changes the pace."""
+        now = datetime.now(UTC)
         self._scheduler.add_job(
             self._run,
             "interval",
@@ -54,7 +56,7 @@ class Jobs:
             id=name,
             name=name,
             seconds=seconds,
-            next_run_time=datetime.now(UTC),
+            next_run_time=now if at_once else now + timedelta(seconds=seconds),
             replace_existing=True,
         )
 
@@ -113,6 +115,8 @@ class Heart:
         self.allowed: frozenset[str] = frozenset()
         """Words of :data:`VERBS` that central may say; the department's settings decide."""
         self.state, self.sentence = State.BACKING_OFF, "not yet connected to central"
+        self.pace_s = 0.0
+        """How often central wants to hear from us; 0 = it has not said."""
 
     def beat(self) -> None:
         """One heartbeat. Raises what kept it from central, after saying so in :attr:`state`."""
@@ -135,6 +139,7 @@ class Heart:
         self.state, self.sentence = State.RUNNING, "connected to central"
         # Central has heard of these now; what it still sends was asked since.
         self._done, self._refused = [], []
+        self.pace_s = float(min(reply.next_s, SLOWEST_PACE_S))
         self._obey(reply.commands)
 
     def _obey(self, commands: Iterable[node_pb2.Command]) -> None:

@@ -1,3 +1,3 @@
 """Fixtures are plug-ins, named for what they give."""
 
-pytest_plugins = ["tests.support.postgres", "tests.support.proxy"]
+pytest_plugins = ["tests.support.postgres", "tests.support.proxy", "tests.support.department"]

@@ -23,6 +23,7 @@ from proto.errors import Halt, Refused, Transient
 from proto.process import load_settings, set_level
 from proto.v1 import local_pb2, node_pb2
 
+HEARTBEAT: Final = "heartbeat"
 PRUNE_EVERY_S: Final = 60.0
 WATCH_EVERY_S: Final = 15.0
 CERTIFICATE_EVERY_S: Final = 3600.0
@@ -66,6 +67,7 @@ class Node:
         self._heart = Heart(self._link, self, version_of_us(), self.reports)
         self._heart.allowed = frozenset(settings.allow_commands)
         self._jobs = Jobs(on_bug)
+        self._pace_s = float(central.heartbeat_s)
         self._door = LocalServer(settings.socket, self)
 
     # Life
@@ -182,7 +184,7 @@ class Node:
                 self._prepared.set()
 
     def _keep_time(self) -> None:
-        self._jobs.every(self.settings.central.heartbeat_s, "heartbeat", self._heart.beat)
+        self._jobs.every(self._pace_s, HEARTBEAT, self._beat)
         self._jobs.every(CERTIFICATE_EVERY_S, "certificate", CertificateWatch(self._link.identity).look)
         for lane in self._lanes.values():
             self._jobs.every(PRUNE_EVERY_S, f"retention {lane.name}", self._once_prepared(lane.prune))
@@ -196,9 +198,18 @@ class Node:
             self._lanes[source.name].change(settings, source)
         set_level(settings.log_level)
         self._heart.allowed = frozenset(settings.allow_commands)
-        if settings.central.heartbeat_s != self.settings.central.heartbeat_s:
-            self._jobs.every(settings.central.heartbeat_s, "heartbeat", self._heart.beat)
+        changed = settings.central.heartbeat_s != self.settings.central.heartbeat_s
         self.settings = settings
+        if changed:
+            self._pace_s = float(settings.central.heartbeat_s)
+            self._jobs.every(self._pace_s, HEARTBEAT, self._beat)
+
+    def _beat(self) -> None:
+        """A heartbeat, and from then on at the pace that central asked for."""
+        self._heart.beat()
+        if self._heart.pace_s and self._heart.pace_s != self._pace_s:
+            self._pace_s = self._heart.pace_s
+            self._jobs.every(self._pace_s, HEARTBEAT, self._beat, at_once=False)
 
     def _each(self, source: str, act: Callable[[Lane], None], word: str) -> str:
         lanes = self._meant(source)
