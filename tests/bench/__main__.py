@@ -31,6 +31,7 @@ DATABASES: Final = ("native", "exchange", "central", "pipe")
 BULK_START: Final = 10_000_000
 SINGLES_START: Final = 50_000_000
 TRICKLE_START: Final = 70_000_000
+APPLIED_ROWS: Final = "SELECT sum(rows) FROM exchange_central.central_applied"
 DIGEST: Final = "SELECT count(*), coalesce(sum(hashtextextended(p::text, 0)::numeric), 0) FROM {} p"
 
 
@@ -94,6 +95,7 @@ class Bench:
             pipe_s = copy_pipe(source, target)
         our_s = ours.copy_again(rows - 1)
         self.found.ratios["copy_vs_pipe"] = pipe_s / our_s
+        self.say(f"  pipe {rows / pipe_s:,.0f}, ours {rows / our_s:,.0f} rows/s: {pipe_s / our_s:.2f}")
         self.found.raw |= {
             "copy_pipe_rows_per_s": rows / pipe_s,
             "copy_native_rows_per_s": rows / native_s,
@@ -107,15 +109,16 @@ class Bench:
             ours.pause()
             sentinel = self._generate(name, pair)
             native_s = native.drain(sentinel)
-            with Progress(
-                self.target, "central", f"SELECT sum(rows) FROM {self.options.counter}"
-            ) as progress:
+            with Progress(self.target, "central", APPLIED_ROWS) as progress:
                 our_s, cpu = ours.drain(sentinel)
             self.found.curves[f"rows_per_s, {name} {pair + 1}"] = rates(progress.samples)
             ratios.append(native_s / our_s)
             native_rates.append(changes / native_s)
             our_rates.append(changes / our_s)
             shares.append(cpu.python_share)
+            self.say(
+                f"  native {changes / native_s:,.0f}, ours {changes / our_s:,.0f} rows/s: {native_s / our_s:.2f}"
+            )
             self.found.raw[f"{name}_cpu_s_{pair + 1}"] = (
                 f"agent {cpu.agent_s:.1f}, central {cpu.central_s:.1f}, servers {cpu.servers_s:.1f}"
             )
@@ -212,9 +215,6 @@ def main() -> int:
     parser.add_argument("--singles", type=int, default=200_000, help="single-row transactions")
     parser.add_argument("--trickle", type=float, default=20.0, help="seconds of 500 rows/s")
     parser.add_argument("--pairs", type=int, default=1, help="repetitions of each backlog, medians are shown")
-    parser.add_argument(
-        "--counter", default="exchange_central.applied", help="central's table of applied rows"
-    )
     parser.add_argument("--plot", action="store_true", help="draw build/bench.png")
     options = parser.parse_args()
     console = Console()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Final
@@ -11,6 +11,7 @@ from typing import Any, Final
 import psutil
 import psycopg
 
+from agent.local.client import LocalClient
 from demo.embedded import EmbeddedPostgres
 from demo.system import NODE, SOURCE, System
 from tests.bench import workload
@@ -47,14 +48,14 @@ class OurPath:
 
     def pause(self) -> None:
         """Capture stops; the slot keeps the changes."""
-        self.system.agent_command("pause")
+        self._tell("pause")
 
     def drain(self, sentinel: int) -> tuple[float, Cpu]:
-        """Resume; seconds until *sentinel* is visible at central, and what it cost."""
+        """Resume; seconds from the request until *sentinel* is visible at central, and what it cost."""
         before = self._cpu()
         with self.target.connect(self.central_database) as central:
             begun = time.monotonic()
-            self.system.agent_command("resume")
+            self._tell("resume")
             took = wait_for(central, sentinel, CENTRAL_TABLE) - begun
         after = self._cpu()
         spent = (now - then for now, then in zip(after, before, strict=True))
@@ -64,7 +65,7 @@ class OurPath:
         """Seconds of a first copy of the whole table, from the command to its last row being visible at central."""
         with self.target.connect(self.central_database) as central:
             begun = time.monotonic()
-            self.system.agent_command("snapshot", workload.TABLE)
+            self._tell("snapshot", workload.TABLE)
             self._wait_until_gone(central, last)
             return wait_for(central, last, CENTRAL_TABLE) - begun
 
@@ -73,6 +74,10 @@ class OurPath:
         status = Path(f"/proc/{self.system.agent.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024
+
+    def _tell(self, verb: str, *what: str) -> None:
+        with LocalClient(self.system.socket) as agent:
+            getattr(agent, verb)(SOURCE, *what)
 
     def _wait_until_gone(self, central: psycopg.Connection[Any], last: int) -> None:
         deadline = time.monotonic() + WAIT_S
@@ -113,9 +118,11 @@ class Progress:
     database: str
     sql: str
 
+    samples: list[tuple[float, int]] = field(default_factory=list)
+    _stop: Event = field(default_factory=Event)
+    _thread: Thread = field(init=False)
+
     def __post_init__(self) -> None:
-        self.samples: list[tuple[float, int]] = []
-        self._stop = Event()
         self._thread = Thread(target=self._watch, name="bench-progress", daemon=True)
 
     def __enter__(self) -> Progress:

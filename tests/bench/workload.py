@@ -76,9 +76,9 @@ BEGIN
     IF t % 20 < 16 THEN
       INSERT INTO population SELECT r.* FROM bench_record(start + t, 0) r;
     ELSIF t % 20 < 19 THEN
-      UPDATE population SET address = address || '改', income = income + 1 WHERE id = t * 7919 % 250000;
+      UPDATE population SET address = address || '改', income = income + 1 WHERE id = t::bigint * 7919 % 250000;
     ELSE
-      DELETE FROM population WHERE id = t * 104729 % 250000;
+      DELETE FROM population WHERE id = t::bigint * 104729 % 250000;
     END IF;
     COMMIT;
   END LOOP;
