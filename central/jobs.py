@@ -45,8 +45,9 @@ class Jobs:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Start no more; a job that is running ends on its own."""
-        self._scheduler.shutdown(wait=False)
+        """Start no more; a job that is running ends on its own. Nothing to do when it was never started."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
 
 
 def _guarded(job: Job) -> Callable[[], None]:

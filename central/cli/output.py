@@ -13,7 +13,6 @@ from typing import Annotated, Any, Final
 import typer
 
 from proto.errors import ExchangeError
-from proto.process.logs import escape
 
 REFUSED: Final = 1
 NOT_UNDERSTOOD: Final = 2
@@ -22,9 +21,16 @@ _NOT_UNDERSTOOD_CODES: Final = frozenset({"SETTINGS", "SECRET"})
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
+def _clean(text: str, keep: str = "") -> str:
+    """*text* without anything that could move the cursor or fake a line."""
+    from proto.process.logs import escape
+
+    return escape(text, keep)
+
+
 def say(text: str) -> None:
     """One line to standard output; what came from elsewhere cannot move the cursor."""
-    sys.stdout.write(escape(text, keep="\n") + "\n")
+    sys.stdout.write(_clean(text, keep="\n") + "\n")
     sys.stdout.flush()
 
 
@@ -43,7 +49,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Any:
     for column in columns:
         made.add_column(column, overflow="fold")
     for row in rows:
-        made.add_row(*(Text(escape(cell)) for cell in row))
+        made.add_row(*(Text(_clean(cell)) for cell in row))
     return made
 
 
@@ -56,7 +62,7 @@ def show(made: Any) -> None:
 
 def fail(error: ExchangeError) -> int:
     """Print *error* as one line; returns the exit code that goes with it."""
-    sys.stderr.write(escape(str(error), keep="\n") + "\n")
+    sys.stderr.write(_clean(str(error), keep="\n") + "\n")
     return NOT_UNDERSTOOD if error.code in _NOT_UNDERSTOOD_CODES else REFUSED
 
 

@@ -1,0 +1,153 @@
+"""From facts to one state, one sentence, and whose move it is."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from central.status.board import Rates
+from central.status.explain import duration, explain, node_state, silence_of, stream_status, worst
+from central.status.facts import Held, NodeFacts, StreamFacts
+from proto.states import State
+from proto.v1 import node_pb2, status_pb2
+
+NOW = 1_800_000_000_000_000
+SECOND = 1_000_000
+NODE = NodeFacts("hr-node", NOW, last_seen_us=NOW - SECOND, not_after_us=NOW + 10**12)
+REPORTED = node_pb2.StreamReport(
+    stream="hr-node/hr", state="RUNNING", sentence="streaming", captured_seq=7, marker_us=NOW - 2 * SECOND
+)
+STREAM = StreamFacts("hr-node/hr", accepted_seq=7, applied_seq=7, reported=REPORTED)
+
+
+def seen(stream: StreamFacts = STREAM, node: NodeFacts = NODE) -> status_pb2.CentralStream:
+    """The stream as people see it, with a heartbeat of ten seconds."""
+    return stream_status(stream, node, silence_of(node, 10))
+
+
+def leg(stream: status_pb2.CentralStream, name: str) -> status_pb2.Leg:
+    """One leg of it."""
+    return next(each for each in stream.legs if each.name == name)
+
+
+def test_idle_is_proven_by_a_marker_that_arrived() -> None:
+    """Everything captured is visible, and the source was read to its end a moment ago."""
+    assert seen().state == "IDLE"
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        replace(STREAM, reported=node_pb2.StreamReport(state="RUNNING", captured_seq=7)),
+        replace(STREAM, reported=node_pb2.StreamReport(state="RUNNING", captured_seq=8, marker_us=NOW)),
+        replace(STREAM, applied_seq=6),
+        replace(
+            STREAM, reported=node_pb2.StreamReport(state="RUNNING", captured_seq=7, marker_us=NOW - 10**9)
+        ),
+    ],
+    ids=["no marker", "not all arrived", "not all visible", "old marker"],
+)
+def test_without_proof_it_is_running(stream: StreamFacts) -> None:
+    """Silence is not proof."""
+    assert seen(stream).state == "RUNNING"
+
+
+def test_a_clock_that_is_wrong_does_not_spoil_the_proof() -> None:
+    """The marker is told by the node's clock, an hour behind ours."""
+    behind = -3600 * SECOND
+    reported = node_pb2.StreamReport(state="RUNNING", captured_seq=7, marker_us=NOW + behind - SECOND)
+    node = replace(NODE, clock_skew_us=behind)
+    assert seen(replace(STREAM, reported=reported), node).state == "IDLE"
+
+
+def test_a_silent_node_is_the_networks_move() -> None:
+    """After three heartbeats; the time since is the lag."""
+    node = replace(NODE, last_seen_us=NOW - 31 * SECOND)
+    stream = seen(node=node)
+    push = leg(stream, "push")
+    assert (stream.state, push.state, push.whose_move, push.lag_us) == (
+        "BACKING_OFF",
+        "BACKING_OFF",
+        "network",
+        31 * SECOND,
+    )
+    assert push.sentence.startswith("not heard from since 2027-01-15")
+    assert node_state(node, [stream], silence_of(node, 10))[0] == "BACKING_OFF"
+
+
+def test_a_worse_state_is_not_hidden_by_silence() -> None:
+    """A diverged stream stays diverged when its node falls silent as well."""
+    node = replace(NODE, last_seen_us=0)
+    stream = seen(replace(STREAM, intake=Held("DIVERGED", "DIVERGED", "two pasts", "release")), node)
+    assert (stream.state, stream.code, stream.fix) == ("DIVERGED", "DIVERGED", "release")
+    assert node_state(node, [stream], silence_of(node, 10)) == ("DIVERGED", "two pasts")
+
+
+def test_a_held_table_at_the_node_is_shown_although_its_stream_runs() -> None:
+    """It is out of the promise, so every place says so."""
+    table = node_pb2.TableReport(
+        table="people", state="QUARANTINE", sentence="a row does not fit", fix="see it"
+    )
+    reported = node_pb2.StreamReport(state="RUNNING", tables=[table])
+    stream = seen(replace(STREAM, reported=reported))
+    assert stream.state == "QUARANTINE"
+    assert leg(stream, "capture").whose_move == "department"
+    assert "people" in stream.sentence
+
+
+def test_what_waits_to_be_applied_is_timed_from_its_acceptance() -> None:
+    """The platform's own delay has a number."""
+    stream = seen(replace(STREAM, applied_seq=5, waiting_since_us=NOW - 4 * SECOND))
+    assert leg(stream, "apply").lag_us == 4 * SECOND
+    assert "2 accepted batches" in leg(stream, "apply").sentence
+
+
+def test_the_explanation_has_a_line_for_every_leg() -> None:
+    """Which leg, how late, why, whose move, what to do."""
+    stream = seen(replace(STREAM, apply=Held("QUARANTINE", "QUARANTINE", "batch 8 does not fit", "skip it")))
+    node = status_pb2.NodeStatus(node="hr-node", state="QUARANTINE", sentence="s", streams=[stream])
+    lines = explain(node)
+    assert len(lines) == 4
+    assert lines[3] == (
+        "hr-node/hr apply: QUARANTINE, not late: batch 8 does not fit; the platform's move: skip it"
+    )
+
+
+def test_certificates_come_before_everything() -> None:
+    """A node that may not connect has no other state."""
+    assert node_state(replace(NODE, revoked=True), [seen()], None)[0] == "CREDENTIAL"
+    assert "expired on" in node_state(replace(NODE, not_after_us=NOW - 1), [seen()], None)[1]
+
+
+def test_the_worst_of_any_two_states_is_the_same_both_ways() -> None:
+    """And a state that needs a person outranks one that heals by itself."""
+    for one, two in itertools.product(State, repeat=2):
+        assert worst((one.value, two.value)) == worst((two.value, one.value)) in {one.value, two.value}
+    assert worst(("BACKING_OFF", "QUARANTINE")) == "QUARANTINE"
+    assert worst(()) == "IDLE"
+
+
+@pytest.mark.parametrize(
+    ("length_us", "words"),
+    [(1_500_000, "1.5 s"), (45 * SECOND, "45 s"), (150 * SECOND, "2 min"), (3 * 86400 * SECOND, "3 days")],
+)
+def test_lengths_of_time_are_said_as_people_say_them(length_us: int, words: str) -> None:
+    """With one unit."""
+    assert duration(length_us) == words
+
+
+def test_rates_are_of_the_last_seconds() -> None:
+    """An old burst is forgotten, a restart of counting is not a negative rate."""
+    rates = Rates(window_s=10)
+    rates.sample(0, {"a": (0, 0)})
+    assert rates.of("a") == (0, 0)
+    for second in range(1, 40):
+        rates.sample(second, {"a": (min(second, 10) * 100, min(second, 10) * 1000)})
+        if second == 10:
+            assert rates.of("a") == (100, 1000)
+    assert rates.of("a") == (0, 0)
+    rates.sample(40, {"a": (0, 0)})
+    assert rates.of("a") == (0, 0)
+    assert rates.of("unknown") == (0, 0)
