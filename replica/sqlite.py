@@ -40,11 +40,11 @@ Row = tuple[Plain, ...]
 
 # SQLite reads affinity out of these words, first match wins: INT, then TEXT, then BLOB, then FLOA. Hence
 # "duration" (interval contains INT, so it would become a number) and "blob" beside the floats: REAL affinity
-# would turn −0.0 into 0.
+# would turn −0.0 into 0. And nothing is exactly "integer": as a lone key it would be numbered when it is empty.
 TYPES: Final = {
     Kind.BOOL: "boolean",
     Kind.INT16: "smallint",
-    Kind.INT32: "integer",
+    Kind.INT32: "int",
     Kind.INT64: "bigint",
     Kind.FLOAT32: "float32 blob",
     Kind.FLOAT64: "float64 blob",
@@ -272,8 +272,8 @@ def _create(table: str, schema: TableSchema, columns: Sequence[Column]) -> str:
     parts = [_declared(column, schema) for column in columns]
     if schema.key:
         parts.append(f"PRIMARY KEY ({_listed(schema.key)})")
-    # Rows lie in key order in one tree instead of two: measured faster for every kind of key.
-    return f"CREATE TABLE {table} ({', '.join(parts)})" + (" WITHOUT ROWID" if schema.key else "")
+    # WITHOUT ROWID was measured: as fast for rising numbers, 2.5 times slower for keys that come in no order.
+    return f"CREATE TABLE {table} ({', '.join(parts)})"
 
 
 def _declared(column: Column, schema: TableSchema) -> str:
