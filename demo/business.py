@@ -55,22 +55,22 @@ INSERT INTO person SELECT
     (n * 37 % 9999999)::numeric / 100,
     jsonb_build_object('民族', '汉族', '学历', (ARRAY['小学','初中','高中','大学'])[1 + n % 4]),
     timestamptz '2015-01-01 00:00:00+08' + make_interval(secs => n % 300000000)
-FROM generate_series(1, %s::bigint) n
+FROM generate_series(1::bigint, {people}) n
 """
 
 HOUSEHOLDS: Final = """
 INSERT INTO household SELECT
     (ARRAY['历下区','市中区','槐荫区','天桥区','历城区','长清区'])[1 + n % 6], n,
     '经十路' || n % 29999 || '号' || n % 32 || '单元' || n % 2500 || '室', 3
-FROM generate_series(0, %s::bigint / 3) n
+FROM generate_series(0::bigint, {people} / 3) n
 """
 
 
 def create(connection: psycopg.Connection[Any], people: int, password: str) -> None:
     """The bureau's tables with *people* persons, and the read-only account the agent gets."""
     connection.execute(SCHEMA)
-    connection.execute(PEOPLE, (people,))
-    connection.execute(HOUSEHOLDS, (people,))
+    connection.execute(PEOPLE.format(people=people).encode())
+    connection.execute(HOUSEHOLDS.format(people=people).encode())
     connection.execute("ANALYZE")
     account = sql.Identifier(ACCOUNT)
     connection.execute(

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 from urllib.parse import quote
@@ -50,6 +51,8 @@ for turn in $(seq 100); do [ -e "$1/data/postmaster.pid" ] || break; sleep 0.1; 
 [ "$2" = temporary ] && rm -rf "$1"
 """
 
+_pause = Event()
+
 StopMode = Literal["smart", "fast", "immediate"]
 
 
@@ -59,6 +62,14 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """Not gone, nor a zombie that only waits to be reaped."""
+    try:
+        return bool(process.status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD})
+    except psutil.NoSuchProcess:
+        return False
 
 
 @dataclass(eq=False)
@@ -152,9 +163,13 @@ class EmbeddedPostgres:
         with contextlib.suppress(psutil.NoSuchProcess):
             postmaster = psutil.Process(self._process.pid)
             postmaster.suspend()
-            for process in (*postmaster.children(recursive=True), postmaster):
+            backends = postmaster.children(recursive=True)
+            for process in (*backends, postmaster):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
+            # A backend that is still dying holds the shared memory, and a new server would refuse to start.
+            while any(_is_alive(process) for process in backends):
+                _pause.wait(0.01)
         self._process.wait()
         self._forget()
 

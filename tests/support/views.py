@@ -56,6 +56,9 @@ class View:
         dsn = make_url(self.url).set(drivername="postgresql").render_as_string(hide_password=False)
         with psycopg.connect(dsn, autocommit=True, connect_timeout=10, options=TEXT_FORMS) as connection:
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            # PostgreSQL's TRUNCATE empties a table for older snapshots too; locked before the snapshot is taken, it waits.
+            for name in self.tables:
+                connection.execute(f'LOCK TABLE "{self.room}"."{name}" IN ACCESS SHARE MODE'.encode())
             return self._sight(lambda query: connection.execute(query.encode()).fetchall(), 0)
 
     def _look_sqlite(self) -> Sight:
