@@ -18,7 +18,7 @@ from central.store.names import room_of
 from central.store.tables import APPLIED
 from proto import codec
 from proto.batch import Batch, Delta, Head, SealedBatch, chain
-from proto.errors import BatchCorrupt, ExchangeError, FrameCorrupt, Poisoned, SchemaHold, TableHold, Transient
+from proto.errors import ExchangeError, Poisoned, Refused, SchemaHold, TableHold, Transient
 from proto.states import State
 from replica.opening import open_replica
 
@@ -70,6 +70,10 @@ class SchemaHeld(Poisoned):
 
     code = "SCHEMA_HOLD"
     state = State.SCHEMA_HOLD
+
+
+class _Unfit(Poisoned):
+    """A batch is whole, but what it holds is not what it says."""
 
 
 @dataclass(slots=True)
@@ -148,7 +152,7 @@ class Applier:
         except lease.LeaseLost:
             self._token = None
             return False
-        except (TableHold, BatchCorrupt, FrameCorrupt, Damaged) as error:
+        except (TableHold, Damaged, _Unfit) as error:
             return self._blame(run, error)
         self._applied_seq = run.head.seq
         return hold.head.seq < run.head.seq < hold.place.accepted
@@ -182,22 +186,28 @@ class Applier:
             room = self._limits.reading_bytes
             batches = self._ledger.walk(connection, self._stream, hold.head, last, room)
         for sealed in batches:
-            batch = codec.decode(sealed.header, sealed.payload)
-            self._apply(connection, batch.deltas)
-            run.add(sealed, batch)
+            run.add(sealed, self._apply(connection, sealed))
         self._advance(connection, hold.head.seq, run)
 
-    def _apply(self, connection: Connection, deltas: Iterable[Delta]) -> None:
-        for delta in deltas:
-            try:
-                self._replica.prepare(connection, delta.schema)
-            except SchemaHold:
-                # An emptied table has nothing to lose: it is made anew in its new shape.
-                if not delta.truncated:
-                    raise
-                self._replica.drop(connection, delta.schema.name)
-                self._replica.prepare(connection, delta.schema)
-            self._replica.apply(connection, (delta,))
+    def _apply(self, connection: Connection, sealed: SealedBatch) -> Batch:
+        try:
+            batch = codec.decode(sealed.header, sealed.payload)
+            for delta in batch.deltas:
+                self._make_fit(connection, delta)
+                self._replica.apply(connection, (delta,))
+        except Refused as error:
+            raise _Unfit(error.what, where=error.where, fix=error.fix) from error
+        return batch
+
+    def _make_fit(self, connection: Connection, delta: Delta) -> None:
+        try:
+            self._replica.prepare(connection, delta.schema)
+        except SchemaHold:
+            # An emptied table has nothing to lose: it is made anew in its new shape.
+            if not delta.truncated:
+                raise
+            self._replica.drop(connection, delta.schema.name)
+            self._replica.prepare(connection, delta.schema)
 
     def _advance(self, connection: Connection, before: int, run: _Run) -> None:
         place = {
