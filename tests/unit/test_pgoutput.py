@@ -168,7 +168,7 @@ STEP = st.one_of(
 
 
 @pytest.mark.parametrize("identity", ["d", "f"])
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(steps=st.lists(STEP, max_size=40))
 def test_the_replica_follows_whatever_happens(
     identity: str, steps: list[tuple[str, *tuple[object, ...]]]
@@ -423,7 +423,7 @@ def test_messages_that_are_not_understood_are_refused(compiled: bool, message: b
         one.feed([message])
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(data=st.data())
 def test_hostile_bytes_are_taken_alike(data: st.DataObject) -> None:
     """Cut, changed or random messages give the same deltas or the same error in both versions, and no crash."""
