@@ -42,12 +42,8 @@ def test_parts_become_the_batch_again_and_count_until_let_go() -> None:
     """Nothing is lost, and the budget knows what is held."""
     budget = Budget(10 * MAX_PART_BYTES)
     assembler, sent = Assembler(STREAM, budget), batch(size=2 * MAX_PART_BYTES + 5)
-    first, second, third = messages(sent)
-    assert assembler.add(first) is None
-    assert assembler.unfinished
-    assert assembler.add(second) is None
-    assert assembler.add(third) == replace(sent, rows=0)
-    assert not assembler.unfinished
+    came = [(assembler.add(each), assembler.unfinished) for each in messages(sent)]
+    assert came == [(None, True), (None, True), (replace(sent, rows=0), False)]
     assert budget.used_bytes == len(sent.payload) + len(sent.header)
     assembler.close()
     assert budget.used_bytes == 0
