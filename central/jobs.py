@@ -22,7 +22,7 @@ class Job:
     """Something to do every *every_s* seconds, and at start when it says so."""
 
     name: str
-    run: Callable[[], None]
+    run: Callable[[], object]
     every_s: float
     at_start: bool = False
 

@@ -8,9 +8,13 @@ import threading
 
 import typer
 
-from central.cli import check, init, node, status, stream
+from central.cli.check import check
+from central.cli.init import init
+from central.cli.node import app as node_app
 from central.cli.options import DEFAULT_CONFIG, Config, settings_of
 from central.cli.output import fail
+from central.cli.status import explain, status
+from central.cli.stream import app as stream_app
 from proto.errors import ExchangeError
 
 app = typer.Typer(
@@ -19,12 +23,12 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command("init")(init.init)
-app.command("check")(check.check)
-app.command("status")(status.status)
-app.command("explain")(status.explain)
-app.add_typer(node.app, name="node")
-app.add_typer(stream.app, name="stream")
+app.command("init")(init)
+app.command("check")(check)
+app.command("status")(status)
+app.command("explain")(explain)
+app.add_typer(node_app, name="node")
+app.add_typer(stream_app, name="stream")
 
 
 @app.command()

@@ -52,7 +52,7 @@ def add(
     say(f"fingerprint {identity.fingerprint}")
     say(
         f"next: take the folder to the department's server and run there: exchange-agent init --node {name}"
-        f" --central {settings.address} --tls FOLDER"
+        f" --central {settings.address} --certificates FOLDER"
     )
 
 

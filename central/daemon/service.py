@@ -12,18 +12,17 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import structlog
 
 from central.appliers import Appliers
 from central.apply import Applier
+from central.daemon.chores import certificate_ends, forget_old
 from central.daemon.disk import Guarded, Room
 from central.intake import Intake
 from central.jobs import Expiry, Job, Jobs
-from central.ledger import Ledger
-from central.ledger.progress import streams
 from central.registry import Registry
 from central.rpc.assembly import Budget
 from central.rpc.exchange import ExchangeService, Window
@@ -34,8 +33,7 @@ from central.rpc.status import StatusService
 from central.settings import Settings
 from central.status import Board, explain
 from central.status.facts import behind
-from central.store import migrate, open_store, writing
-from proto.channel import identity_of_pem
+from central.store import migrate, open_store
 from proto.errors import ExchangeError
 from proto.process import Notifier
 
@@ -145,10 +143,11 @@ class Daemon:
         return Applier(self._engine, stream, self._owner)
 
     def _job_list(self) -> tuple[Job, ...]:
-        expiry = Expiry(self._ends)
+        settings = self._settings
+        expiry = Expiry(lambda: certificate_ends(settings.tls.certificate, self._registry))
         return (
             Job("disk", self._room_look, 5.0),
-            Job("retention", self._forget, _HOUR_S),
+            Job("retention", partial(forget_old, self._engine, settings.ledger.keep_days), _HOUR_S),
             Job("certificates", expiry.check, _HOUR_S, at_start=True),
         )
 
@@ -158,23 +157,6 @@ class Daemon:
         except ExchangeError as error:
             # Intake refuses by itself from now on; this line is for the log of the platform.
             _log.warning("disk_nearly_full", error=str(error))
-
-    def _forget(self) -> None:
-        """Drop what was applied longer ago than the settings keep it, a little at a time."""
-        before = datetime.now(UTC) - timedelta(days=self._settings.ledger.keep_days)
-        ledger, before_us = Ledger(), int(before.timestamp() * 1_000_000)
-        for stream in streams(self._engine):
-            gone = 1
-            while gone:
-                with writing(self._engine) as connection:
-                    gone = ledger.prune(connection, stream.stream, before_us)
-
-    def _ends(self) -> dict[str, int]:
-        own = identity_of_pem(
-            self._settings.tls.certificate.read_bytes(), str(self._settings.tls.certificate)
-        )
-        nodes = {record.node: record.not_after_us for record in self._registry.nodes() if not record.revoked}
-        return {"central": own.not_after_us, **nodes}
 
     def _end(self) -> bool:
         clean = self._appliers.stop(APPLIERS_STOP_S)

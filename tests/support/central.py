@@ -202,6 +202,8 @@ class TestCentral:
 
     def __init__(self, folder: Path, url: str, limits: Limits | None = None) -> None:
         self.folder, self.url = folder, url
+        folder.mkdir(exist_ok=True)
+        self.least_free_bytes = 0
         self.authority: Authority = make_authority("市大数据局 CA")
         self.limits = limits or Limits()  # type: ignore[call-arg]
         save_authority(self.authority, folder / "ca.pem", folder / "ca.key")
@@ -235,7 +237,7 @@ class TestCentral:
             ),
             operator=Operator(certificate=self.folder / "op.pem", key=self.folder / "op.key"),
             limits=self.limits,
-            disk=Disk(least_free_bytes=0),
+            disk=Disk(least_free_bytes=self.least_free_bytes),
             heartbeat_s=1,
         )
 
