@@ -69,6 +69,10 @@ class Books:
         """The tables whose first copy is done in the exchange database."""
         return {row.name for row in self._bookkeeping(self._tables.table_state) if row.copied}
 
+    def rows_copied(self) -> int:
+        """How far the first copies of all tables are."""
+        return sum(row.rows_copied for row in self._bookkeeping(self._tables.table_state))
+
     def captured_seq(self) -> int:
         """The last batch in the outbox."""
         return max((row.seq for row in self._bookkeeping(self._tables.checkpoint)), default=0)

@@ -37,13 +37,13 @@ class Nemesis:
 
     def rage(self, kills: int) -> None:
         """So many kills; every few of them, wait until central has moved on."""
-        before, moved_at = self.trial.central.lsn(), 0
+        moved_at = 0
         while self.kills.total() < kills:
             _pause.wait(min(self._rng.expovariate(1 / self.up_s), 4 * self.up_s))
             self._kill()
             if self.kills.total() - moved_at >= MOVES_EVERY:
-                self._wait_until_moved(before)
-                before, moved_at = self.trial.central.lsn(), self.kills.total()
+                moved_at = self.kills.total()
+                self.trial.wait_for_more(self.trial.central.lsn, "central moves on")
                 self.trial.check()
                 self.trial.check(self.trial.exchange)
 
@@ -66,9 +66,6 @@ class Nemesis:
         self.trial.system.central.kill()
         _pause.wait(down_s)
         self.trial.system.start()
-
-    def _wait_until_moved(self, before: int) -> None:
-        self.trial.wait_until(lambda: self.trial.central.lsn() > before, "central moves on")
 
 
 def crash(server: Cluster | None, down_s: float) -> None:

@@ -11,10 +11,13 @@ from threading import Event
 from types import TracebackType
 from typing import Any, Final, Self
 
-from demo.system import NODE, SOURCE, Daemon, System
+import psycopg
+
+from demo.system import NODE, SOURCE, CommandFailed, Daemon, System
 from tests.support import workloads
 from tests.support.judge import Broken, Judge, check_once
 from tests.support.postgres import Cluster
+from tests.support.proxy import BadNet
 from tests.support.reference import Decoder, columns_of
 from tests.support.views import View, central_view, exchange_view
 
@@ -48,7 +51,11 @@ class Trial:
     business: Cluster
     homes: Homes = Homes()
     seed: int = field(default_factory=lambda: random.randrange(10**9))
+    bad_network: bool = False
+    """Whether a BadNet lies between agent and central; otherwise it is there and never used."""
     agent_settings: dict[str, Any] = field(default_factory=dict)
+    source_settings: dict[str, Any] = field(default_factory=dict)
+    net: BadNet = field(init=False)
     system: System = field(init=False)
     decoder: Decoder = field(init=False)
     judge: Judge = field(init=False)
@@ -74,7 +81,11 @@ class Trial:
             exchange_url=self.homes.url("exchange"),
             central_url=self.homes.url("central"),
             agent_settings=self.agent_settings,
+            source_settings=self.source_settings,
         )
+        self.net = BadNet(("127.0.0.1", self.system.port))
+        if self.bad_network:
+            self.system.central_address = self.net.address
         self.central = central_view(self.system.central_database, STREAM, tables)
         self.exchange = exchange_view(self.system.exchange_database, STREAM, tables)
 
@@ -89,6 +100,11 @@ class Trial:
             print(self.system.agent.tail(40), self.system.central.tail(40), sep="\n")
         self.system.agent.kill()
         self.system.central.kill()
+        self.net.close()
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """A connection to the business database, as its administrator."""
+        return psycopg.connect(self.dsn, autocommit=True)
 
     def start(self) -> None:
         """Start both daemons and wait until the first copy is at central."""
@@ -116,6 +132,11 @@ class Trial:
                 raise Broken(f"no-loss: {what} did not happen within {timeout_s:.0f} s")
             _pause.wait(0.05)
 
+    def wait_for_more(self, count: Callable[[], int], what: str) -> None:
+        """Wait until *count* has grown."""
+        before = count()
+        self.wait_until(lambda: count() > before, what)
+
     def arrive(self) -> None:
         """Wait until central shows everything committed so far."""
         self.judge.learn(self.decoder.read())
@@ -130,6 +151,22 @@ class Trial:
             raise Broken(f"no-loss: {commits} of {self.judge.transactions} commits are at central")
         self.check(self.exchange)
         check_once(sight, work.acknowledged, work.aborted)
+
+    def stream(self) -> dict[str, Any]:
+        """What ``exchange-agent status`` says about the stream."""
+        found: dict[str, Any] = self.system.status()["streams"][0]
+        return found
+
+    def wait_for_state(self, *states: str) -> dict[str, Any]:
+        """Wait until ``exchange-agent status`` shows one of these words; what it says."""
+        self.wait_until(lambda: self._is_told(states), f"status says {' or '.join(states)}")
+        return self.stream()
+
+    def _is_told(self, states: tuple[str, ...]) -> bool:
+        try:
+            return self.stream()["state"] in states
+        except CommandFailed:
+            return False  # not listening yet
 
     def crash(self, daemon: Daemon, down_s: float = 0.0) -> None:
         """``kill -9``, and start it again."""

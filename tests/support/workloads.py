@@ -47,6 +47,11 @@ SETTINGS: Final[list[dict[str, Any]]] = [
 Connection = psycopg.Connection[Any]
 
 
+def connect(dsn: str) -> Connection:
+    """A client's connection."""
+    return psycopg.connect(dsn, autocommit=True, connect_timeout=5)
+
+
 def create(connection: Connection) -> None:
     """The probes' tables, empty."""
     connection.execute(SCHEMA)
@@ -211,7 +216,7 @@ class Client:
         try:
             while not self._stop.is_set():
                 try:
-                    with psycopg.connect(self.dsn, autocommit=True, connect_timeout=5) as connection:
+                    with connect(self.dsn) as connection:
                         self._session(connection, rng)
                 except psycopg.OperationalError:
                     self._stop.wait(0.1)

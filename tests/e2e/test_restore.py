@@ -1,0 +1,91 @@
+"""Databases restored from older copies, and a slot that is gone: never a silent hole; loud, and mended by the named remedy."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from tests.support.trial import Trial
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def save(url: str, folder: Path) -> None:
+    """Copy a database file with everything that belongs to it; its daemon is stopped."""
+    path = Path(make_url(url).database or "")
+    folder.mkdir()
+    for part in path.parent.glob(f"{path.name}*"):
+        shutil.copy2(part, folder)
+
+
+def restore(url: str, folder: Path) -> None:
+    """Put the older copy in the place of the newer database."""
+    path = Path(make_url(url).database or "")
+    for part in path.parent.glob(f"{path.name}*"):
+        part.unlink()
+    for part in folder.iterdir():
+        shutil.copy2(part, path.parent)
+
+
+def work_a_little(trial) -> object:
+    """Some seconds of work, and all of it at central."""
+    with trial.workload(60) as work:
+        trial.wait_until(lambda: len(work.acknowledged) > 100, "100 transactions")
+    trial.finish(work)
+    return work
+
+
+def test_an_older_exchange_database_is_refused_loudly(tmp_path, postgres18):
+    """E7: central knows more than the agent, which must not number on as if nothing had been."""
+    with Trial(tmp_path / "trial", postgres18) as trial:
+        trial.start()
+        work_a_little(trial)
+        trial.system.agent.stop()
+        save(trial.system.exchange_database, tmp_path / "copy")
+        trial.system.agent.start()
+        work_a_little(trial)
+        trial.system.agent.stop()
+        restore(trial.system.exchange_database, tmp_path / "copy")
+        before = trial.central.look()
+
+        trial.system.agent.start()
+        told = trial.wait_for_state("GAP", "DIVERGED")
+
+        print(told)
+        assert told["code"] and told["sentence"] and told["fix"]
+        assert trial.central.look() == before
+
+
+def test_an_older_central_is_filled_up_from_the_outbox(tmp_path, postgres18):
+    """P6: what central forgot is still in the outbox, and is sent again."""
+    with Trial(tmp_path / "trial", postgres18) as trial:
+        trial.start()
+        work_a_little(trial)
+        trial.system.central.stop()
+        save(trial.system.central_database, tmp_path / "copy")
+        trial.system.central.start()
+        work_a_little(trial)
+        trial.system.central.stop()
+        restore(trial.system.central_database, tmp_path / "copy")
+        trial.judge.forget(trial.central.room)
+        trial.system.central.start()
+
+        work_a_little(trial)
+
+
+def test_a_slot_that_is_gone_is_a_gap(tmp_path, postgres18):
+    """C4, C9: changes were lost to us, so the stream stops, says so, and its remedy mends it."""
+    with Trial(tmp_path / "trial", postgres18) as trial:
+        trial.start()
+        work_a_little(trial)
+        trial.system.agent.stop()
+        with trial.connect() as connection:
+            connection.execute("SELECT pg_drop_replication_slot('exchange_hr')")
+        before = trial.central.look()
+        trial.system.agent.start()
+        told = trial.wait_for_state("GAP")
+
+        print(told)
+        assert told["code"] == "GAP" and "snapshot" in told["fix"]
+        assert trial.central.look() == before
