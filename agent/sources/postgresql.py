@@ -14,6 +14,7 @@ from threading import Event
 from typing import Final
 
 from agent.sources.postgresql_catalog import Catalog
+from agent.sources.postgresql_checks import check
 from agent.sources.postgresql_connection import connect, log_end
 from agent.sources.postgresql_pages import PageReader
 from agent.sources.postgresql_place import Place
@@ -23,7 +24,7 @@ from agent.sources.postgresql_slot import drop_slot, read_slot
 from agent.sources.postgresql_stream import Cut
 from agent.sources.postgresql_wire import Wakeup
 from agent.sources.settings import PostgresqlSettings
-from agent.sources.source import Limits, Page, Proof, Retained, Traits
+from agent.sources.source import Finding, Limits, Page, Proof, Retained, Traits
 from proto.batch import Batch, Delta, Frames, Position
 from proto.errors import Refused, TableHold
 from proto.schema import TableSchema
@@ -49,6 +50,10 @@ class PostgresqlSource:
         self._ask_at_s = 0.0
         self._proof: Proof | None = None
 
+    def check(self) -> list[Finding]:
+        """Look at every prerequisite; changes nothing."""
+        return check(self._settings)
+
     def schemas(self) -> list[TableSchema]:
         """The captured tables as they are now, in configured order."""
         with connect(self._dsn, self._settings.name) as connection:
@@ -70,7 +75,7 @@ class PostgresqlSource:
         cut = session.stream.read(limits, lambda: self._attend(session))
         held, session.collector.holds[:] = [*session.collector.holds], []
         batch = self._deliver(session, cut) if cut else None
-        for hold in held:
+        for hold in [*held, *session.watch.look()]:
             self._hold(session, hold)
         self._prove(session)
         return batch

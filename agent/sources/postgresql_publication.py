@@ -12,18 +12,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import psycopg
+
 from agent.sources.postgresql_catalog import literal, quoted
 from agent.sources.postgresql_connection import Connection, translated
 from agent.sources.postgresql_shapes import Shape
+from proto.errors import Credential
 
 COLUMN_LISTS_SINCE: Final = 150000
 
 _CONTENT: Final = """
 SELECT r.oid, r.prrelid, to_jsonb(r) ->> 'prattrs', to_jsonb(r) ->> 'prqual',
-    ARRAY(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = r.prrelid
-          AND a.attnum = ANY(string_to_array(to_jsonb(r) ->> 'prattrs', ' ')::int2[]))::text[]
+    ARRAY(SELECT a.attname FROM jsonb_path_query(to_jsonb(r), '$.prattrs[*]') number
+          JOIN pg_attribute a ON a.attrelid = r.prrelid AND a.attnum = number::int)::text[]
 FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid WHERE p.pubname = %s
 """
+# Column lists and filters came with 15: read as JSON, the columns that an older catalogue lacks are NULL.
 _PUBLICATION: Final = """
 SELECT p.pubinsert AND p.pubtruncate, p.pubupdate AND p.pubdelete, p.pubviaroot,
     ARRAY(SELECT c.oid FROM pg_publication_tables t JOIN pg_namespace n ON n.nspname = t.schemaname
@@ -155,17 +159,30 @@ def read_publication(connection: Connection, name: str) -> Publication | None:
 
 
 def publish(connection: Connection, wanted: Sequence[Wanted]) -> None:
-    """Make or alter the publications so that they are exactly what is wanted; nothing is touched when they are."""
+    """Make or alter the publications so that they are exactly what is wanted; nothing is touched when they are.
+
+    An account that owns nothing cannot, and need not if the administrator's publication serves every table.
+    """
     for each in wanted:
         publication = read_publication(connection, each.name)
         if publication is not None and each.is_exactly(publication):
             continue
         statement = each.create_sql if publication is None else each.alter_sql
-        with translated(each.name):
-            connection.execute("BEGIN READ WRITE")
-            try:
-                connection.execute(statement.encode())
-                connection.execute("COMMIT")
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
+        try:
+            _execute(connection, statement)
+        except Credential as error:
+            if any(each.lacks(shape, publication) for shape in each.shapes):
+                raise Credential(
+                    error.what, where=each.name, fix=f"{statement}; and set manage_publication: false"
+                ) from error
+
+
+def _execute(connection: Connection, statement: str) -> None:
+    with translated("publication"):
+        connection.execute("BEGIN READ WRITE")
+        try:
+            connection.execute(statement.encode())
+            connection.execute("COMMIT")
+        except psycopg.Error:
+            connection.execute("ROLLBACK")
+            raise

@@ -27,6 +27,7 @@ from agent.sources.postgresql_shapes import AFRESH, Shape, Shapes, check_identit
 from agent.sources.postgresql_slot import check_continuity, drop_slot, make_slot, read_slot, unless_fenced
 from agent.sources.postgresql_stream import Stream
 from agent.sources.postgresql_text import Texts
+from agent.sources.postgresql_watch import Watch
 from agent.sources.postgresql_wire import Wakeup, Walsender
 from agent.sources.settings import PostgresqlSettings, TableSettings
 from proto.batch import Position
@@ -63,8 +64,7 @@ class Session:
     shapes: Shapes
     texts: Texts
     copies: Copies
-    published: dict[str, int]
-    """Under which entry of a publication each table was published when we began."""
+    watch: Watch
 
     def snapshot(self) -> Snapshot:
         """Which transactions others see as finished now."""
@@ -113,6 +113,7 @@ class Opening:
                 wire.start, self._settings.slot_name, place.lsn, ",".join(each.name for each in wanted)
             )
             unless_fenced(begin, self._wakeup.pause)
+            watch = Watch(connection, wanted)
             undo.pop_all()
         return Session(
             Place(identity.system, identity.timeline, place.lsn),
@@ -123,7 +124,7 @@ class Opening:
             shapes,
             Texts(connection, name),
             Copies(self._settings, shapes, self._wakeup),
-            published_entries(connection, wanted),
+            watch,
         )
 
     def _shapes(self, shapes: Shapes) -> list[Shape]:
@@ -165,18 +166,6 @@ class Opening:
             if why := wanted.lacks(shape, publication):
                 mend = "" if self._settings.manage_publication else f"{wanted.alter_sql}; then "
                 self._holds.add(SchemaHold(shape.schema.name, f"the table {why}", fix=f"{mend}{AFRESH}"))
-
-
-def published_entries(connection: Connection, wanted: Iterable[Wanted]) -> dict[str, int]:
-    """The number of each table's entry in its publication; it changes when a table is taken out and put back."""
-    found: dict[str, int] = {}
-    for each in wanted:
-        publication = read_publication(connection, each.name)
-        for shape in each.shapes:
-            if publication is not None and not each.lacks(shape, publication):
-                entry = publication.entry(shape.facts.relid)
-                found[shape.schema.name] = entry.oid if entry else 0
-    return found
 
 
 def settings_of(tables: Iterable[TableSettings], name: str) -> TableSettings:

@@ -1,0 +1,84 @@
+"""What the log does not tell: a table that leaves its publication, a partition that comes or goes with its rows.
+
+Nothing arrives when that happens, so the catalogue is looked at now and then and compared with what it was when the
+stream was opened. What happens while no stream is open is not seen here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from agent.sources.postgresql_connection import Connection, translated
+from agent.sources.postgresql_publication import Wanted, read_publication
+from agent.sources.postgresql_shapes import AFRESH, Shape
+from proto.errors import SchemaHold
+
+LOOK_EVERY_S: Final = 10.0
+# Made as a partition, it was empty when it came: then one transaction wrote its row type and its link to the parent.
+_PARTITIONS: Final = """
+SELECT c.oid, c.relname, i.xmin = t.xmin FROM pg_partition_tree(%s) p JOIN pg_class c ON c.oid = p.relid
+JOIN pg_inherits i ON i.inhrelid = c.oid JOIN pg_type t ON t.oid = c.reltype
+"""
+Partitions = dict[int, tuple[str, bool]]
+
+
+class Watch:
+    """The catalogue as it was, against the catalogue as it is."""
+
+    def __init__(self, connection: Connection, wanted: Iterable[Wanted]) -> None:
+        self._connection = connection
+        self._wanted = tuple(wanted)
+        self._entries = self._published()
+        self._partitions = {shape.schema.name: self._parts(shape) for shape in self._shapes()}
+        self._look_at_s = time.monotonic() + LOOK_EVERY_S
+
+    def look(self) -> list[SchemaHold]:
+        """Tables whose rows or changes went unseen since the last look; empty when it is too early to look again."""
+        if time.monotonic() < self._look_at_s:
+            return []
+        self._look_at_s = time.monotonic() + LOOK_EVERY_S
+        entries = self._published()
+        gone = [name for name, entry in self._entries.items() if entries.get(name) != entry]
+        self._entries = entries
+        left = [
+            SchemaHold(name, "the table was taken out of its publication, or put back", fix=AFRESH)
+            for name in gone
+        ]
+        return [*left, *(hold for shape in self._shapes() for hold in self._moved(shape))]
+
+    def _shapes(self) -> Iterator[Shape]:
+        return (shape for wanted in self._wanted for shape in wanted.shapes)
+
+    def _published(self) -> dict[str, int]:
+        """The number of each table's entry in its publication; a table that comes back gets another one."""
+        found: dict[str, int] = {}
+        for wanted in self._wanted:
+            publication = read_publication(self._connection, wanted.name)
+            for shape in wanted.shapes:
+                if publication is not None and not wanted.lacks(shape, publication):
+                    entry = publication.entry(shape.facts.relid)
+                    found[shape.schema.name] = entry.oid if entry else 0
+        return found
+
+    def _moved(self, shape: Shape) -> Iterator[SchemaHold]:
+        name = shape.schema.name
+        before, now = self._partitions[name], self._parts(shape)
+        self._partitions[name] = now
+        lost = [partition for oid, (partition, _) in before.items() if oid not in now]
+        came = [partition for oid, (partition, was_born) in now.items() if oid not in before and not was_born]
+        if lost or came:
+            what = (
+                f"partition {lost[0]} was dropped or detached"
+                if lost
+                else f"partition {came[0]} was attached"
+            )
+            yield SchemaHold(name, f"{what} with its rows, which the log does not tell", fix=AFRESH)
+
+    def _parts(self, shape: Shape) -> Partitions:
+        if shape.facts.relkind != "p":
+            return {}
+        with translated(shape.schema.name):
+            rows = self._connection.execute(_PARTITIONS, (shape.facts.relid,)).fetchall()
+        return {oid: (name, was_born) for oid, name, was_born in rows}
