@@ -131,12 +131,12 @@ class Bench:
     def _generate(self, name: str, pair: int) -> int:
         with self.business.connect(BUSINESS) as connection:
             if name == "bulk":
-                start = BULK_START + pair * self.options.transactions * 1000
+                start = BULK_START + pair * int(self.options.transactions) * 1000
                 workload.bulk(connection, self.options.transactions, 1000, start)
             else:
-                start = SINGLES_START + pair * self.options.singles
+                start = SINGLES_START + pair * int(self.options.singles)
                 workload.singles(connection, self.options.singles, start)
-            sentinel = start + 900_000_000
+            sentinel: int = start + 900_000_000
             workload.finish(connection, sentinel)
         return sentinel
 

@@ -7,6 +7,7 @@ import hashlib
 import resource
 import struct
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -92,6 +93,11 @@ def test_a_chain_verifies_link_by_link() -> None:
         codec.verify(second, dataclasses.replace(first.head, digest=bytes(32)))
 
 
+def damage(batch: SealedBatch, part: str, damaged: bytes) -> SealedBatch:
+    parts: dict[str, Any] = {part: damaged}
+    return dataclasses.replace(batch, **parts)
+
+
 @pytest.mark.parametrize("part", ["header", "payload", "digest"])
 def test_any_flipped_bit_is_found(part: str) -> None:
     """Damage anywhere is BatchCorrupt, never another batch."""
@@ -101,7 +107,7 @@ def test_any_flipped_bit_is_found(part: str) -> None:
         damaged = bytearray(original)
         damaged[place // 8] ^= 1 << place % 8
         with pytest.raises(BatchCorrupt):
-            codec.verify(dataclasses.replace(batch, **{part: bytes(damaged)}), START)
+            codec.verify(damage(batch, part, bytes(damaged)), START)
 
 
 def lying_header(**claims: object) -> bytes:
