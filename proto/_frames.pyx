@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 """The functions of ``proto.frames``, compiled: the same names, the same results, the same errors."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -7,6 +7,8 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t,
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
+from proto._texts cimport Way, load32, load64, store16, store32, store64, text_of
+
 from proto.errors import FrameCorrupt
 from proto.values import Kind, from_plain, to_plain
 
@@ -14,12 +16,10 @@ cdef enum:
     MAX_FIELDS = 32767
     FEW_FIELDS = 64
 
-cdef enum Way:
-    SLOW, BOOL, INT16, INT32, INT64, FLOAT32, FLOAT64, WORDS, BYTES
-
 cdef dict WAYS = {
-    Kind.BOOL: BOOL, Kind.INT16: INT16, Kind.INT32: INT32, Kind.INT64: INT64, Kind.FLOAT32: FLOAT32,
-    Kind.FLOAT64: FLOAT64, Kind.TEXT: WORDS, Kind.JSON: WORDS, Kind.OTHER: WORDS, Kind.BYTES: BYTES,
+    Kind.BOOL: Way.BOOL, Kind.INT16: Way.INT16, Kind.INT32: Way.INT32, Kind.INT64: Way.INT64, Kind.FLOAT32: Way.FLOAT32,
+    Kind.FLOAT64: Way.FLOAT64, Kind.TEXT: Way.WORDS, Kind.JSON: Way.WORDS, Kind.OTHER: Way.WORDS, Kind.BYTES: Way.BYTES,
+    Kind.DATE: Way.DATE, Kind.TIMESTAMP: Way.STAMP, Kind.TIMESTAMPTZ: Way.STAMPTZ, Kind.UUID: Way.UUID, Kind.DECIMAL: Way.DECIMAL,
 }
 
 
@@ -225,7 +225,7 @@ def rows(bytes data not None, kinds):
     """See ``proto.frames``."""
     cdef Walk walk = Walk(data)
     cdef list all_kinds = list(kinds)
-    cdef Numbers ways = Numbers([WAYS.get(kind, SLOW) for kind in all_kinds])
+    cdef Numbers ways = Numbers([WAYS.get(kind, Way.SLOW) for kind in all_kinds])
     cdef int number, count = <int>len(all_kinds)
     cdef list found = [], row
     while walk.next():
@@ -240,7 +240,7 @@ def rows(bytes data not None, kinds):
 def pack_rows(rows, kinds):
     """See ``proto.frames``."""
     cdef list all_kinds = list(kinds), parts = [], values
-    cdef Numbers ways = Numbers([WAYS.get(kind, SLOW) for kind in all_kinds])
+    cdef Numbers ways = Numbers([WAYS.get(kind, Way.SLOW) for kind in all_kinds])
     cdef int number, count = <int>len(all_kinds)
     for row in rows:
         if len(row) != count:
@@ -282,63 +282,60 @@ cdef object plain(Walk walk, int number, int way, kind):
     cdef uint64_t bits64
     cdef float number32
     cdef double number64
+    cdef char text[128]
+    cdef int length
     if span.length < 0:
         return None
-    if way == WORDS:
+    if way == Way.WORDS:
         try:
             return PyUnicode_DecodeUTF8(<char *>at, span.length, NULL)
         except UnicodeDecodeError:
             return to_plain(kind, field_of(walk, number))
-    if way == INT32 and span.length == 4:
+    if way == Way.INT32 and span.length == 4:
         return <int32_t>load32(at)
-    if way == INT64 and span.length == 8:
+    if way == Way.INT64 and span.length == 8:
         return <int64_t>load64(at)
-    if way == INT16 and span.length == 2:
+    if way == Way.INT16 and span.length == 2:
         return <int16_t>((at[0] << 8) | at[1])
-    if way == BOOL and span.length == 1 and at[0] <= 1:
+    if way == Way.BOOL and span.length == 1 and at[0] <= 1:
         return <int>at[0]
-    if way == FLOAT64 and span.length == 8:
+    if way == Way.FLOAT64 and span.length == 8:
         bits64 = load64(at)
         memcpy(&number64, &bits64, 8)
         return number64
-    if way == FLOAT32 and span.length == 4:
+    if way == Way.FLOAT32 and span.length == 4:
         bits32 = load32(at)
         memcpy(&number32, &bits32, 4)
         return <double>number32
+    if way >= Way.DATE:
+        length = text_of(way, at, span.length, text)
+        if length:
+            return PyUnicode_DecodeUTF8(text, length, NULL)
     return to_plain(kind, field_of(walk, number))
 
 
 cdef bytes packed(value, int way, kind):
     """The inverse of :func:`plain`."""
     cdef char room[8]
-    if type(value) is int and way != SLOW:
-        if way == INT64 and -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF:
+    cdef double number64
+    cdef uint64_t bits64
+    if type(value) is int and way != Way.SLOW:
+        if way == Way.INT64 and -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF:
             store64(room, <uint64_t><int64_t>value)
             return PyBytes_FromStringAndSize(room, 8)
-        if way == INT32 and -0x80000000 <= value <= 0x7FFFFFFF:
+        if way == Way.INT32 and -0x80000000 <= value <= 0x7FFFFFFF:
             store32(room, <uint32_t><int32_t>value)
             return PyBytes_FromStringAndSize(room, 4)
+    elif way == Way.WORDS and type(value) is str:
+        try:
+            return (<str>value).encode()
+        except UnicodeEncodeError:
+            return from_plain(kind, value)
+    elif way == Way.BYTES and type(value) is bytes:
+        return value
+    elif way == Way.FLOAT64 and type(value) is float and value == value:
+        number64 = value
+        memcpy(&bits64, &number64, 8)
+        store64(room, bits64)
+        return PyBytes_FromStringAndSize(room, 8)
     return from_plain(kind, value)
-
-
-cdef inline uint32_t load32(const uint8_t *at) noexcept nogil:
-    return (<uint32_t>at[0] << 24) | (<uint32_t>at[1] << 16) | (<uint32_t>at[2] << 8) | <uint32_t>at[3]
-
-
-cdef inline uint64_t load64(const uint8_t *at) noexcept nogil:
-    return (<uint64_t>load32(at) << 32) | load32(at + 4)
-
-
-cdef inline void store16(char *to, uint16_t value) noexcept nogil:
-    to[0] = <char>(value >> 8)
-    to[1] = <char>(value & 0xff)
-
-
-cdef inline void store32(char *to, uint32_t value) noexcept nogil:
-    store16(to, <uint16_t>(value >> 16))
-    store16(to + 2, <uint16_t>(value & 0xffff))
-
-
-cdef inline void store64(char *to, uint64_t value) noexcept nogil:
-    store32(to, <uint32_t>(value >> 32))
-    store32(to + 4, <uint32_t>value)

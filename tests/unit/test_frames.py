@@ -178,6 +178,46 @@ def test_a_field_of_the_wrong_kind_is_refused_alike(kind: Kind, field: bytes) ->
     assert repr(slow) == repr(fast)
 
 
+YEAR_1, YEAR_10000 = -730_119, 2_921_940
+DAY_US = 86_400_000_000
+DAYS = (
+    st.integers(YEAR_1 - 3, YEAR_1 + 3)
+    | st.integers(YEAR_10000 - 3, YEAR_10000)
+    | st.integers(-800_000, 3_000_000)
+)
+STAMPS = st.builds(
+    lambda day, micros: struct.pack(">q", day * DAY_US + micros), DAYS, st.integers(0, DAY_US - 1)
+)
+GROUPS = st.lists(st.sampled_from([0, 1, 10, 120, 9999]) | st.integers(0, 10_001), max_size=14)
+SIGNS = st.sampled_from([0, 0, 0x4000, 0xC000, 0xD000, 0xF000, 1])
+
+
+@settings(deadline=None, max_examples=1000)
+@given(
+    days=DAYS.map(lambda day: struct.pack(">i", day)),
+    stamp=STAMPS,
+    groups=GROUPS,
+    head=st.tuples(st.integers(-2, 13), SIGNS, st.integers(0, 45)),
+    uuid=st.binary(min_size=16, max_size=16),
+)
+def test_everyday_texts_are_the_same(
+    days: bytes, stamp: bytes, groups: list[int], head: tuple[int, int, int], uuid: bytes
+) -> None:
+    """Compiled short cuts end exactly where the general way must be taken."""
+    decimal = struct.pack(f">HhHH{len(groups)}H", len(groups), *head, *groups)
+    values = {
+        Kind.DATE: days,
+        Kind.TIMESTAMP: stamp,
+        Kind.TIMESTAMPTZ: stamp,
+        Kind.DECIMAL: decimal,
+        Kind.UUID: uuid,
+    }
+    for kind, value in values.items():
+        frame = frames.pack([value])
+        slow, fast = (outcome(lambda: version.rows(frame, (kind,))) for version in (PYTHON, frames))  # noqa: B023
+        assert slow == fast
+
+
 def test_floats_keep_their_sign_and_their_specials(module: ModuleType) -> None:
     """−0, NaN and the infinities survive."""
     data = module.pack_rows([(-0.0,), (math.nan,), (-math.inf,)], (Kind.FLOAT64,))
