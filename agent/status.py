@@ -55,7 +55,7 @@ def report(view: View) -> node_pb2.StreamReport:
         stream=view.stream,
         state=_flowing_state(view, waiting) if flows else worst.state,
         code="" if flows else worst.code,
-        sentence=_flow_sentence(view, waiting) if flows else worst.sentence,
+        sentence=_flow_sentence(view) if flows else worst.sentence,
         fix="" if flows else worst.fix,
         position=view.capture.position,
         captured_seq=view.captured_seq,
@@ -84,17 +84,14 @@ def _flowing_state(view: View, waiting: int) -> State:
     return State.IDLE if view.capture.state is State.IDLE and not waiting else State.RUNNING
 
 
-def _flow_sentence(view: View, waiting: int) -> str:
+def _flow_sentence(view: View) -> str:
     parts = [view.capture.sentence or MEANING[view.capture.state].sentence]
-    parts.append(
-        f"{waiting} {'batch' if waiting == 1 else 'batches'} waiting" if waiting else "nothing waiting"
-    )
     if view.acknowledged_us:
-        parts.append(f"last acknowledged {view.acknowledged_seq} {ago(view.acknowledged_us)}")
+        parts.append(f"batch {view.acknowledged_seq} acknowledged {ago(view.acknowledged_us)}")
     held = [table.name for table in _shown(view) if table.held]
     if held:
-        parts.append(f"HELD: {', '.join(held)}")
-    return ", ".join(parts)
+        parts.append(f"held: {', '.join(held)}")
+    return "; ".join(parts)
 
 
 def ago(moment_us: int) -> str:
