@@ -14,8 +14,8 @@ from threading import Event
 from typing import Any, Final
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
-SLOT: Final = "reference"
 PATIENCE_S: Final = 60.0
 UNCHANGED: Final = "unchanged-toast-datum"
 TEXT_FORMS: Final = "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c bytea_output=hex"
@@ -152,9 +152,12 @@ class Decoder:
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
+        self._slot = f"reference_{conninfo_to_dict(dsn)['dbname']}"
         self._last = 0
         with self._connect() as connection:
-            connection.execute("SELECT pg_create_logical_replication_slot(%s, 'test_decoding')", (SLOT,))
+            connection.execute(
+                "SELECT pg_create_logical_replication_slot(%s, 'test_decoding')", (self._slot,)
+            )
 
     def read(self) -> list[Transaction]:
         """What was committed since the last call, in commit order, each transaction once."""
@@ -169,7 +172,7 @@ class Decoder:
 
     def _read(self) -> list[Transaction]:
         with self._connect() as connection:
-            lines = connection.execute(_READ, (SLOT,)).fetchall()
+            lines = connection.execute(_READ, (self._slot,)).fetchall()
         # A server that crashed may have forgotten that it showed us some already.
         fresh = [each for each in _transactions(lines) if each.lsn > self._last]
         if fresh:

@@ -61,15 +61,16 @@ class Trial:
     judge: Judge = field(init=False)
     central: View = field(init=False)
     exchange: View = field(init=False)
+    database: str = field(init=False)
     dsn: str = field(init=False)
     rng: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
         print(f"seed {self.seed}")
         self.rng = random.Random(self.seed)
-        database = self.business.new_database("business")
-        self.dsn = self.business.dsn(database)
-        with self.business.connect(database) as connection:
+        self.database = self.business.new_database("business")
+        self.dsn = self.business.dsn(self.database)
+        with self.business.connect(self.database) as connection:
             workloads.create(connection)
             tables = columns_of(connection, workloads.PLACES)
             self.decoder, self.judge = Decoder(self.dsn), Judge(tables)
@@ -101,6 +102,7 @@ class Trial:
         self.system.agent.kill()
         self.system.central.kill()
         self.net.close()
+        self.business.drop_database(self.database)
 
     def connect(self) -> psycopg.Connection[Any]:
         """A connection to the business database, as its administrator."""
