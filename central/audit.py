@@ -28,7 +28,11 @@ _HEAD = select(AUDIT_HEADS.c.n, AUDIT_HEADS.c.digest, NowUs().label("now")).wher
     AUDIT_HEADS.c.chain == bindparam("which")
 )
 _LOCKED_HEAD = _HEAD.with_for_update()
-_MOVE = update(AUDIT_HEADS).where(AUDIT_HEADS.c.chain == bindparam("which"))
+_MOVE = (
+    update(AUDIT_HEADS)
+    .where(AUDIT_HEADS.c.chain == bindparam("which"))
+    .values(n=bindparam("last"), digest=bindparam("seal"))
+)
 _PAGE = (
     select(AUDIT)
     .where(AUDIT.c.chain == bindparam("which"), AUDIT.c.n > bindparam("after"))
@@ -65,27 +69,32 @@ def canonical(facts: dict[str, Fact]) -> str:
     return json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """The end of a chain, read under its lock, and the database's time."""
+
+    chain: str
+    n: int
+    digest: bytes
+    now_us: int
+
+
 def record(connection: Connection, chain: str, event: str, **facts: Fact) -> int:
     """Add a record to *chain* in the caller's transaction; returns its number."""
     head = connection.execute(_LOCKED_HEAD, {"which": chain}).one_or_none()
-    n, at_us = (head.n + 1, head.now) if head else (1, now_us(connection))
-    entry = Record(chain, n, at_us, event, canonical(facts))
-    digest = entry.digest(head.digest if head else START)
-    connection.execute(
-        insert(AUDIT),
-        {
-            "chain": chain,
-            "n": entry.n,
-            "at_us": entry.at_us,
-            "event": event,
-            "facts": entry.facts,
-            "digest": digest,
-        },
-    )
-    if head:
-        connection.execute(_MOVE, {"which": chain, "n": entry.n, "digest": digest})
-    else:
-        connection.execute(insert(AUDIT_HEADS), {"chain": chain, "n": 1, "digest": digest})
+    if head is not None:
+        return append(connection, Tip(chain, head.n, bytes(head.digest), head.now), event, facts)
+    connection.execute(insert(AUDIT_HEADS), {"chain": chain, "n": 0, "digest": START})
+    return append(connection, Tip(chain, 0, START, now_us(connection)), event, facts)
+
+
+def append(connection: Connection, tip: Tip, event: str, facts: dict[str, Fact]) -> int:
+    """Add a record after *tip*; for those who have locked and read it together with something else."""
+    entry = Record(tip.chain, tip.n + 1, tip.now_us, event, canonical(facts))
+    written = {"chain": tip.chain, "n": entry.n, "at_us": entry.at_us, "event": event, "facts": entry.facts}
+    digest = entry.digest(tip.digest)
+    connection.execute(insert(AUDIT), {**written, "digest": digest})
+    connection.execute(_MOVE, {"which": tip.chain, "last": entry.n, "seal": digest})
     return entry.n
 
 

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Engine, Row, bindparam, delete, insert, selec
 from central import audit
 from central.intake import rules
 from central.ledger import Ledger
-from central.store import NowUs, now_us, writing
-from central.store.tables import APPLIED, EVIDENCE, GAPS, LEDGER, STREAMS
+from central.store import NowUs, now_us, together, writing
+from central.store.tables import APPLIED, AUDIT_HEADS, EVIDENCE, GAPS, LEDGER, STREAMS
 from proto import codec
 from proto.batch import CHAIN_START, Head, SealedBatch
 from proto.errors import Diverged, ExchangeError, Fenced, Gap, Refused, Transient
@@ -22,6 +22,17 @@ from proto.v1 import exchange_pb2
 
 _LOCKED: Final = (
     select(STREAMS, NowUs().label("now")).where(STREAMS.c.stream == bindparam("which")).with_for_update()
+)
+_LOCKED_FOR_ACCEPT: Final = (
+    select(
+        STREAMS,
+        NowUs().label("now"),
+        AUDIT_HEADS.c.n.label("audit_n"),
+        AUDIT_HEADS.c.digest.label("audit_digest"),
+    )
+    .join(AUDIT_HEADS, AUDIT_HEADS.c.chain == STREAMS.c.stream)
+    .where(STREAMS.c.stream == bindparam("which"))
+    .with_for_update()
 )
 _CHANGE: Final = update(STREAMS).where(STREAMS.c.stream == bindparam("which"))
 _MOVE: Final = _CHANGE.values(
@@ -122,7 +133,7 @@ class Intake:
     def _take(
         self, connection: Connection, stream: str, writer: tuple[int, str], batches: Sequence[SealedBatch]
     ) -> Head:
-        row = _locked(connection, stream)
+        row = _found(connection.execute(_LOCKED_FOR_ACCEPT, {"which": stream}).one_or_none(), stream)
         known = rules.known_from(row)
         rules.fence(known, *writer)
         rules.check_frozen(known)
@@ -134,11 +145,17 @@ class Intake:
         if not fresh:
             return known.head
         head = _chained(known, fresh)
-        rows, size = self._ledger.append(connection, fresh, row.now)
-        _move(connection, stream, head, {"at": row.now, "batches": len(fresh), "rows": rows, "bytes": size})
-        facts = _seqs(fresh) | {"epoch": head.epoch, "rows": rows, "bytes": size}
-        audit.record(connection, stream, "accepted", **facts)
+        self._write(connection, row, head, fresh)
         return head
+
+    def _write(self, connection: Connection, row: Row[Any], head: Head, fresh: Sequence[SealedBatch]) -> None:
+        with together(connection):
+            rows, size = self._ledger.append(connection, fresh, row.now)
+            more = {"at": row.now, "batches": len(fresh), "rows": rows, "bytes": size}
+            _move(connection, row.stream, head, more)
+            tip = audit.Tip(row.stream, row.audit_n, bytes(row.audit_digest), row.now)
+            facts = _seqs(fresh) | {"epoch": head.epoch, "rows": rows, "bytes": size}
+            audit.append(connection, tip, "accepted", facts)
 
     def _keep(self, error: ExchangeError, refusal: _Refusal) -> None:
         """Put a refusal into the audit log, and freeze the stream when its ends disagree."""
@@ -171,7 +188,10 @@ class Intake:
 
 
 def _locked(connection: Connection, stream: str) -> Row[Any]:
-    row = connection.execute(_LOCKED, {"which": stream}).one_or_none()
+    return _found(connection.execute(_LOCKED, {"which": stream}).one_or_none(), stream)
+
+
+def _found(row: Row[Any] | None, stream: str) -> Row[Any]:
     if row is None:
         raise Refused("no such stream", where=stream, fix="say hello first")
     return row

@@ -4,8 +4,8 @@ A write is durable when :func:`writing` returns. When its commit fails nobody kn
 Transient, and the caller reads again. Errors of the database leave here as errors of ours, without its texts.
 """
 
-from central.store.engine import now_us, open_store, reading, writing
+from central.store.engine import now_us, open_store, reading, together, writing
 from central.store.migration import migrate
 from central.store.tables import METADATA, SCHEMA, NowUs
 
-__all__ = ["METADATA", "SCHEMA", "NowUs", "migrate", "now_us", "open_store", "reading", "writing"]
+__all__ = ["METADATA", "SCHEMA", "NowUs", "migrate", "now_us", "open_store", "reading", "together", "writing"]

@@ -7,9 +7,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 from weakref import WeakKeyDictionary
 
+import psycopg
 from sqlalchemy import URL, Connection, Engine, Pool, event
 from sqlalchemy.exc import DBAPIError
 
@@ -48,6 +49,10 @@ class Database(Protocol):
         """Let only one process migrate, until the end of the transaction; make what the tables need to exist."""
         ...
 
+    def together(self, connection: Connection) -> contextlib.AbstractContextManager[object]:
+        """Send the statements inside without waiting for each answer, if the driver can; none may return rows."""
+        ...
+
     def meaning(self, error: DBAPIError) -> ExchangeError | None:
         """What a daemon should do about *error*; None = it is a bug."""
         ...
@@ -84,6 +89,16 @@ class Postgresql:
         """An advisory lock, because the tables one could lock are not there yet."""
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
         connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+
+    @contextlib.contextmanager
+    def together(self, connection: Connection) -> Iterator[None]:
+        """In the driver's pipeline mode; an error of any statement comes at the end."""
+        driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+        try:
+            with driver.pipeline():
+                yield
+        except psycopg.Error as error:
+            raise DBAPIError(None, None, error) from error
 
     def meaning(self, error: DBAPIError) -> ExchangeError | None:
         """By SQLSTATE; the server's text stays out, it may hold values."""
@@ -142,6 +157,10 @@ class Sqlite:
 
     def lock_for_migration(self, connection: Connection) -> None:
         """The transaction began as a writer; that is the lock."""
+
+    def together(self, _connection: Connection) -> contextlib.AbstractContextManager[object]:
+        """There is nobody to wait for."""
+        return contextlib.nullcontext()
 
     def meaning(self, error: DBAPIError) -> ExchangeError | None:
         """By SQLite's error code."""

@@ -57,6 +57,11 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
             _commit(transaction)
 
 
+def together(connection: Connection) -> contextlib.AbstractContextManager[object]:
+    """Statements inside need not wait for each other's answers; none of them may return rows."""
+    return database_of(connection.dialect.name).together(connection)
+
+
 def now_us(connection: Connection) -> int:
     """The database's clock, microseconds since 1970."""
     return connection.execute(select(NowUs())).scalar_one()
