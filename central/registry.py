@@ -134,6 +134,13 @@ class Registry:
         """The operator this certificate speaks for. Raises NotAdmitted."""
         return self._admit(_OPERATOR, fingerprint, uri)
 
+    def usable(self) -> set[str]:
+        """The fingerprints that would be admitted now, of nodes and operators."""
+        c = CERTIFICATES.c
+        query = select(c.fingerprint).where(c.revoked_us.is_(None), c.not_after_us > NowUs())
+        with reading(self._engine) as connection:
+            return set(connection.execute(query).scalars())
+
     def nodes(self) -> list[NodeRecord]:
         """All nodes, by name."""
         with reading(self._engine) as connection:

@@ -81,27 +81,29 @@ class Daemon:
 
     async def _serve(self, stop: threading.Event) -> None:
         closing = asyncio.Event()
-        server = Server(
-            self._services(closing),
-            self._settings.tls.files,
-            self._settings.listen,
-            self._settings.reflection,
-        )
+        door = Doorkeeper(self._registry, _runner(self._desk_pool))
+        services, settings = self._services(door, closing), self._settings
+        server = Server(services, settings.tls.files, settings.listen, settings.reflection)
         self.port = await server.start()
         self._jobs.start()
-        _log.info("central_started", listen=self._settings.listen, port=self.port)
-        self._notifier.ready(f"listening on {self._settings.listen}")
-        loops = [asyncio.create_task(self._sweep(server)), asyncio.create_task(self._feed_watchdog())]
+        _log.info("central_started", listen=settings.listen, port=self.port)
+        self._notifier.ready(f"listening on {settings.listen}")
         _call_when_set(stop, asyncio.get_running_loop(), closing)
-        await closing.wait()
-        self._notifier.stopping("letting open calls end")
-        for loop in loops:
-            loop.cancel()
-        await server.stop()
+        try:
+            # A loop that meets a bug ends the process, loudly; systemd starts it anew.
+            async with asyncio.TaskGroup() as tasks:
+                turning = (self._sweep(server), door.patrol(), self._feed_watchdog())
+                loops = [tasks.create_task(each) for each in turning]
+                await closing.wait()
+                for loop in loops:
+                    loop.cancel()
+        finally:
+            closing.set()
+            self._notifier.stopping("letting open calls end")
+            await server.stop()
 
-    def _services(self, closing: asyncio.Event) -> Services:
+    def _services(self, door: Doorkeeper, closing: asyncio.Event) -> Services:
         desk, limits = _runner(self._desk_pool), self._settings.limits
-        door = Doorkeeper(self._registry, desk)
         return Services(
             exchange=ExchangeService(
                 door,

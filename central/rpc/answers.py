@@ -23,9 +23,12 @@ async def answering(context: Context, call: str) -> AsyncIterator[None]:
     """Translate what is raised inside into the end of *call*."""
     try:
         yield
-    except (ExchangeError, ExceptionGroup) as error:
+    except (ExchangeError, aio.InternalError, ExceptionGroup) as error:
         first = _first(error)
-        if not isinstance(first, ExchangeError):
+        if isinstance(first, aio.InternalError):
+            # The caller hung up while we were writing to it; nobody is left to be told.
+            _log.info("caller_gone", call=call, peer=context.peer())
+        elif not isinstance(first, ExchangeError):
             await _abort_unforeseen(context, call, first)
         else:
             _log.info("call_refused", call=call, peer=context.peer(), error=str(first))
@@ -52,6 +55,6 @@ async def _abort_unforeseen(context: Context, call: str, error: BaseException) -
 def _first(error: BaseException) -> BaseException:
     """What went wrong first; a bug is more telling than what it dragged along."""
     while isinstance(error, BaseExceptionGroup):
-        bugs = [inner for inner in error.exceptions if not isinstance(inner, ExchangeError)]
+        bugs = [each for each in error.exceptions if not isinstance(each, (ExchangeError, aio.InternalError))]
         error = (bugs or error.exceptions)[0]
     return error

@@ -107,7 +107,7 @@ class ExchangeService(exchange_pb2_grpc.ExchangeServicer):
                 teller = tasks.create_task(_acknowledge(lane, context))
                 reader = tasks.create_task(_receive(lane, requests))
                 guards = (
-                    tasks.create_task(self._door.watch(lambda: self._door.node(context))),
+                    tasks.create_task(self._door.watch(context, self._door.node)),
                     tasks.create_task(self._drain(lane, reader)),
                 )
                 await self._accept(lane)

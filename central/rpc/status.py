@@ -90,7 +90,7 @@ class StatusService(status_pb2_grpc.StatusServicer):
             await self._door.operator(context)
             pace_s = min(max(request.interval_ms / 1000, SHORTEST_INTERVAL_S), LONGEST_INTERVAL_S)
             async with asyncio.TaskGroup() as tasks:
-                guard = tasks.create_task(self._door.watch(lambda: self._door.operator(context)))
+                guard = tasks.create_task(self._door.watch(context, self._door.operator))
                 await self._show(context, pace_s)
                 guard.cancel()
 
