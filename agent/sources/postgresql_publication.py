@@ -23,7 +23,7 @@ COLUMN_LISTS_SINCE: Final = 150000
 
 _CONTENT: Final = """
 SELECT r.oid, r.prrelid, to_jsonb(r) ->> 'prattrs', to_jsonb(r) ->> 'prqual',
-    ARRAY(SELECT a.attname FROM jsonb_path_query(to_jsonb(r), '$.prattrs[*]') number
+    ARRAY(SELECT a.attname FROM jsonb_path_query(to_jsonb(r), '$.prattrs[*] ? (@ != null)') number
           JOIN pg_attribute a ON a.attrelid = r.prrelid AND a.attnum = number::int)::text[]
 FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid WHERE p.pubname = %s
 """
