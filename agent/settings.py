@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from agent.exchange.exchange import StoreLimits
 from agent.sources.settings import PostgresqlSettings
 from agent.sources.source import Limits as ReadLimits
 from proto.channel import TlsFiles
 from proto.process import Section
+
+if TYPE_CHECKING:
+    from agent.exchange import StoreLimits
 
 DEFAULT_PATH: Final = Path("/etc/exchange-node/agent.yaml")
 DEFAULT_SOCKET: Final = Path("/run/exchange-agent/agent.sock")
@@ -85,6 +87,8 @@ class ExchangeSettings(Section):
     @property
     def store(self) -> StoreLimits:
         """As the exchange database takes them."""
+        from agent.exchange import StoreLimits
+
         return StoreLimits(self.least_free_bytes, self.outbox_limit_bytes)
 
     @property

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from agent.exchange import Sizes, TableStatus
 from agent.worker import Snapshot, now_us
 from proto.states import MEANING, State
 from proto.v1 import node_pb2
+
+if TYPE_CHECKING:
+    # Only for its types: whoever asks for a status should not wait for a database library to load.
+    from agent.exchange import Sizes, TableStatus
 
 WORST_FIRST: Final = (
     State.FENCED,

@@ -18,6 +18,8 @@ WRONG: Final = 1
 REFUSED: Final = 2
 """The command or the settings are at fault, not the world."""
 STANDARD: Final = Path("/etc/exchange-node/agent.yaml")
+STANDARD_SOCKET: Final = Path("/run/exchange-agent/agent.sock")
+"""As the settings have them; written again here, so that asking the agent does not load all it is made of."""
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The agent's settings file.", show_default=True)]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines instead of people.")]
@@ -62,11 +64,10 @@ def socket_of(config: Path) -> Path:
     """Where the agent of this settings file listens. Read alone: whoever asks need not be able to read its secrets."""
     import yaml
 
-    from agent.settings import DEFAULT_SOCKET
     from proto.errors import Refused
 
     if not config.exists() and config == STANDARD:
-        return DEFAULT_SOCKET
+        return STANDARD_SOCKET
     try:
         named = yaml.safe_load(config.read_text(encoding="utf-8-sig"))["socket"]
     except OSError as error:
@@ -74,7 +75,7 @@ def socket_of(config: Path) -> Path:
             f"cannot be read: {error.strerror}", where=str(config), fix="name it with --config"
         ) from error
     except (KeyError, TypeError):
-        return DEFAULT_SOCKET
+        return STANDARD_SOCKET
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Refused(
             "is not valid YAML", where=str(config), fix=f"exchange-agent check --config {config}"

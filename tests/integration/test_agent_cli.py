@@ -248,16 +248,32 @@ def test_a_worker_that_dies_of_a_bug_ends_the_agent(system):
     system.agent.process = None
 
 
-def test_everything_is_in_order_after_check(system):
-    """Exit 0 and a tick for each prerequisite, in words and for machines."""
-    system.central.start()
-    eventually(lambda: ask(system, "check")[0], 0, within_s=30)
-    code, said, _ = ask(system, "check", "--json")
+def test_check_prints_what_mends_it(system, database):
+    """An account that may do nothing yet: the administrator runs the statements of check, and all is in order."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS ex_reader")
+        connection.execute("CREATE ROLE ex_reader LOGIN")
+        edit(system, sources__0__dsn=database.replace("postgres@", "ex_reader@"))
+        system.central.start()
+        eventually(
+            lambda: "central" in {one["name"] for one in checked(system) if one["passed"]}, within_s=30
+        )
+        missing = [one for one in checked(system) if not one["passed"]]
+        assert missing and all(one["name"].startswith("source hr") and one["fix"] for one in missing)
+        code, said, _ = ask(system, "check")
+        assert code == 1 and missing[0]["fix"].splitlines()[0] in said
 
-    found = json.loads(said)
-    assert code == 0
-    assert {"certificate", "central", "exchange database"} <= {finding["name"] for finding in found}
-    assert all(finding["passed"] for finding in found)
+        for one in missing:
+            connection.execute(one["fix"])
+        assert [one for one in checked(system) if not one["passed"]] == []
+        assert ask(system, "check")[0] == 0
+        connection.execute("DROP PUBLICATION exchange_hr; DROP OWNED BY ex_reader; DROP ROLE ex_reader")
+
+
+def checked(system: System) -> list[dict[str, Any]]:
+    """What ``check --json`` found."""
+    found: list[dict[str, Any]] = json.loads(ask(system, "check", "--json")[1])
+    return found
 
 
 def _expire_certificate(system: System) -> None:
