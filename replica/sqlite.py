@@ -38,9 +38,10 @@ from replica.replica import TableDigest
 
 Row = tuple[Plain, ...]
 
-# SQLite reads affinity out of these words, first match wins: INT, then TEXT, then BLOB, then FLOA. Hence
-# "duration" (interval contains INT, so it would become a number) and "blob" beside the floats: REAL affinity
-# would turn −0.0 into 0. And nothing is exactly "integer": as a lone key it would be numbered when it is empty.
+# SQLite reads affinity out of these words, first match wins: INT, then TEXT, then BLOB, then FLOA. Whatever lies
+# here as text must say TEXT, or numbers in it lose their digits (hence "duration": interval contains INT). Floats
+# say "blob", because REAL affinity turns −0.0 into 0. And nothing is exactly "integer": as a lone key it would be
+# numbered when it is empty.
 TYPES: Final = {
     Kind.BOOL: "boolean",
     Kind.INT16: "smallint",

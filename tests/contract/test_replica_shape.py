@@ -1,24 +1,21 @@
-"""How a replica's table is made, altered and held; what stays true after a rollback; and what errors say."""
+"""How a replica's table is made, altered and held."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine
 
-from proto.batch import Delta, Frames
-from proto.errors import BadRow, DiskBlocked, FrameCorrupt, Refused, SchemaHold, TableHold, Transient
-from proto.frames import pack
+from proto.batch import Delta
+from proto.errors import Refused, SchemaHold
 from proto.schema import TableSchema
 from proto.values import Kind
 from replica.opening import open_replica
-from replica.postgresql_errors import translate
 from tests.support.tables import (
     deletes,
-    driver_execute,
     frames,
     inserts,
     keys,
@@ -29,6 +26,7 @@ from tests.support.tables import (
 )
 
 if TYPE_CHECKING:
+    from tests.support.postgres import Cluster
     from tests.support.replicas import Home
 
 pytest_plugins = ["tests.support.replicas"]
@@ -239,166 +237,21 @@ def test_a_dropped_table_starts_anew(home: Home):
     assert home.rows(NARROW) == listed(frames(NARROW, ("1", "y")))
 
 
-@pytest.mark.parametrize("count", [1, 60])
-def test_a_rollback_leaves_nothing(home: Home, count: int):
-    """Neither rows nor tables nor a belief in them, however often it is tried."""
-    rows = [(str(n), "x") for n in range(count)]
-    batch = [inserts(NARROW, *rows), upserts(NARROW, *rows), deletes(NARROW, *((n,) for n, _ in rows[1:]))]
-    for _ in range(3):
-        with home.engine.connect() as connection:
-            home.replica.prepare(connection, NARROW)
-            home.replica.prepare(connection, NARROW)
-            home.replica.apply(connection, batch)
-            connection.rollback()
+def test_text_keys_are_compared_byte_by_byte_whatever_the_locale(
+    postgres15: Cluster, new_home: Callable[[str, Engine], Home]
+):
+    """A locale's rules change with the operating system; an index that relied on them would be broken."""
+    name = f"{postgres15.new_database('locale')}_zh"
+    with postgres15.connect() as admin:
+        options = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'zh-CN' ENCODING 'UTF8'"
+        admin.execute(f'CREATE DATABASE "{name}" {options}'.encode())
+    engine = create_engine(postgres15.url(name))
+    schema = schema_of("t", {"id": Kind.TEXT, "v": Kind.INT32})
+    words = sorted([*"aBcZz中甲乙", *(f"w{n}" for n in range(60))], key=lambda word: word.encode())
 
-    with pytest.raises(SchemaHold, match=r"no (longer|such)"), home.engine.begin() as connection:
-        home.replica.apply(connection, batch)
-    assert home.apply(*batch) > 0
-    assert home.rows(NARROW) == listed(frames(NARROW, rows[0]))
+    home = new_home("postgres15", engine)
+    home.apply(upserts(schema, *((word, "1") for word in reversed(words))))
+    home.apply(upserts(schema, *((word, "2") for word in words)))
 
-
-@pytest.mark.parametrize("count", [1, 60])
-def test_a_savepoint_rolled_back_leaves_nothing(home: Home, count: int):
-    """The caller may try within a part of its transaction."""
-    rows = [(str(n), "x") for n in range(count)]
-    for _ in range(2):
-        with home.engine.begin() as connection:
-            home.replica.prepare(connection, NARROW)
-            nested = connection.begin_nested()
-            home.replica.prepare(connection, WIDE)
-            home.replica.apply(connection, [upserts(WIDE, *((*row, "1.5") for row in rows))])
-            nested.rollback()
-            home.replica.apply(connection, [upserts(NARROW, *rows)])
-
-    assert home.rows(NARROW) == listed(frames(NARROW, *rows))
-
-
-def test_an_altered_table_rolled_back_is_altered_again(home: Home):
-    """The cache does not believe in a column that never came."""
-    home.apply(inserts(NARROW, ("1", "x")))
-    with home.engine.connect() as connection:
-        home.replica.prepare(connection, WIDE)
-        connection.rollback()
-
-    home.apply(inserts(WIDE, ("2", "y", "1.5")))
-
-    assert home.rows(WIDE) == listed(frames(WIDE, ("1", "x", None), ("2", "y", "1.5")))
-
-
-@pytest.mark.parametrize("count", [1, 60])
-def test_a_table_dropped_behind_our_back_is_a_clear_error_and_can_be_made_again(home: Home, count: int):
-    """Known tables are not asked for before each batch, so the batch itself notices."""
-    delta = upserts(NARROW, *((str(n), "x") for n in range(count)))
-    home.apply(delta)
-    home.apply(delta)
-    home.run(f"DROP TABLE {home.table('t')}")
-
-    with pytest.raises(SchemaHold, match=r"no (longer|such)") as caught:
-        home.apply(delta)
-    assert "afresh" in caught.value.fix
-    home.apply(delta)
-
-    assert home.digest(NARROW).rows == count
-
-
-def test_a_column_dropped_behind_our_back_is_a_clear_error(home: Home):
-    """And the table is looked at again next time."""
-    home.apply(inserts(WIDE, ("1", "x", "1")))
-    home.apply(inserts(WIDE, ("2", "x", "1")))
-    home.run(f'ALTER TABLE {home.table("t")} DROP COLUMN "加"')
-
-    with pytest.raises(SchemaHold):
-        home.apply(inserts(WIDE, ("3", "x", "1")))
-
-
-@pytest.mark.parametrize("count", [1, 60])
-def test_an_empty_key_is_a_bad_row(home: Home, count: int):
-    """The error names table and column, and quotes no value of the row."""
-    rows = [(str(n), "secret") for n in range(count)]
-
-    with pytest.raises(BadRow, match="id") as caught:
-        home.apply(upserts(NARROW, *rows, (None, "secret")))
-
-    assert caught.value.table == "t"
-    assert "secret" not in f"{caught.value}{caught.value.__cause__}"
-
-
-@pytest.mark.parametrize("count", [1, 60])
-def test_what_the_database_cannot_hold_is_a_bad_row(home: Home, count: int):
-    """PostgreSQL has no U+0000 in texts; SQLite has, and keeps it."""
-    delta = inserts(NARROW, *((str(n), "x") for n in range(count)), ("777", "secret\0secret"))
-    if home.is_sqlite:
-        home.apply(delta)
-        assert home.rows(NARROW) == listed(delta.inserts)
-        return
-
-    with pytest.raises(BadRow, match=r"U\+0000.*22021") as caught:
-        home.apply(delta)
-
-    assert caught.value.__cause__ is None
-    assert "secret" not in str(caught.value)
-    home.apply(inserts(NARROW, ("1", "x")))
-
-
-def test_a_key_longer_than_an_index_takes_is_a_bad_row(home: Home):
-    """SQLite takes it."""
-    schema = schema_of("t", {"id": Kind.TEXT})
-    long = "".join(chr(0x4E00 + n * 7919 % 20000) for n in range(5000))
-    if home.is_sqlite:
-        home.apply(inserts(schema, (long,)))
-    else:
-        with pytest.raises(BadRow, match="longer than PostgreSQL stores"):
-            home.apply(inserts(schema, (long,)))
-
-
-@pytest.mark.parametrize("count", [2, 60])
-def test_frames_that_are_not_what_was_announced_are_refused(home: Home, count: int):
-    """A count that lies or bytes that are no frames never pass for success."""
-    good = frames(NARROW, *((str(n), "x") for n in range(count)))
-    home.prepare(NARROW)
-
-    with pytest.raises((FrameCorrupt, TableHold)):
-        home.apply(Delta(NARROW, inserts=Frames(good.data + pack([None]), count)))
-    with pytest.raises((FrameCorrupt, TableHold)):
-        home.apply(Delta(NARROW, inserts=Frames(good.data, count + 1)))
-
-    assert home.digest(NARROW).rows == 0
-
-
-def test_a_lock_held_by_another_is_transient(home: Home):
-    """After the database's own time limit."""
-    home.apply(inserts(NARROW, ("1", "x")))
-    with home.engine.connect() as holder, home.engine.connect() as connection:
-        home.replica.apply(holder, [upserts(NARROW, ("1", "held"))])
-        driver_execute(
-            connection, "PRAGMA busy_timeout = 50" if home.is_sqlite else "SET lock_timeout = '50ms'"
-        )
-        with pytest.raises(Transient, match="again"):
-            home.replica.apply(connection, [upserts(NARROW, ("1", "waits"))])
-        connection.rollback()
-        holder.rollback()
-
-
-def test_a_lost_connection_is_transient_and_the_next_one_works(homes: list[Home]):
-    """The reason is not hidden by the rollback that follows it."""
-    for home in (each for each in homes if not each.is_sqlite):
-        home.apply(inserts(NARROW, ("1", "x")))
-        with pytest.raises(Transient), home.engine.begin() as connection:
-            number = connection.connection.driver_connection.info.backend_pid
-            home.run(f"SELECT pg_terminate_backend({number}, 5000)")
-            home.replica.apply(connection, [upserts(NARROW, ("1", "y"))])
-
-        home.apply(upserts(NARROW, ("1", "z")))
-        assert home.rows(NARROW) == listed(frames(NARROW, ("1", "z")))
-
-
-def test_a_full_disk_is_its_own_state(home: Home):
-    """SQLite is given a small file; a PostgreSQL server's disk cannot be filled here, so its code is translated."""
-    if home.is_sqlite:
-        home.prepare(NARROW)
-        with pytest.raises(DiskBlocked), home.engine.begin() as connection:
-            driver_execute(connection, "PRAGMA max_page_count = 10")
-            home.replica.apply(connection, [inserts(NARROW, ("1", "x" * 100_000))])
-    else:
-        error = psycopg.errors.lookup("53100")("could not extend file")
-        assert isinstance(translate(error, "t", "room.t"), DiskBlocked)
+    assert home.rows(schema) == listed(frames(schema, *((word, "2") for word in words)))
+    engine.dispose()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,6 +97,12 @@ def _engine(
 def home(request: pytest.FixtureRequest, _engines: dict[str, Engine], tmp_path: Path) -> Home:
     """An empty room in each dialect in turn."""
     return Home(request.param, _engine(request.param, request, _engines, tmp_path), f"room_{next(_rooms)}")
+
+
+@pytest.fixture
+def new_home() -> Callable[[str, Engine], Home]:
+    """Makes an empty room in a database of the test's own."""
+    return lambda dialect, engine: Home(dialect, engine, f"room_{next(_rooms)}")
 
 
 @pytest.fixture
