@@ -53,9 +53,9 @@ class Mirror:
             self.merge(schema, section.data)
 
     def rows(self, name: str) -> list[tuple[Plain, ...]]:
-        """The rows of a table as plain values, sorted by their text."""
+        """The rows of a table as plain values, in the order of their values."""
         held = [*self.tables.get(name, {}).values(), *self.appended.get(name, [])]
-        return sorted(frames.rows(b"".join(held), self.schemas[name].kinds), key=repr) if held else []
+        return sorted(frames.rows(b"".join(held), self.schemas[name].kinds), key=_order) if held else []
 
     @staticmethod
     def _change_partly(
@@ -69,3 +69,7 @@ class Mirror:
         for column, field in zip(columns, fields[len(schema.key) :], strict=True):
             row[column] = field
         table[frames.pack([row[at] for at in schema.key_indexes])] = frames.pack(row)
+
+
+def _order(row: tuple[Plain, ...]) -> list[tuple[bool, str | int | float | bytes]]:
+    return [(value is not None, value if value is not None else 0) for value in row]

@@ -1,0 +1,175 @@
+"""Business databases for the contract suite of sources: each can be written to, broken, and listened to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import psycopg
+from psycopg import sql
+from pydantic import SecretStr
+
+from agent.sources.memory import MemoryDatabase, MemorySource, Row, Transaction
+from agent.sources.postgresql import PostgresqlSource
+from agent.sources.settings import PostgresqlSettings, TableSettings
+from agent.sources.source import Source
+from proto import frames
+from proto.errors import SchemaHold
+from proto.schema import Column, TableSchema
+from proto.values import Kind
+from tests.support.postgres import Cluster
+
+PAGE_ROWS = 7
+COLUMNS = (
+    Column("id", Kind.INT32, "integer", nullable=False),
+    Column("name", Kind.TEXT, "text"),
+    Column("note", Kind.TEXT, "text"),
+)
+TABLES = ("person", "visit")
+
+
+class Writer(Protocol):
+    """One open transaction."""
+
+    def put(self, table: str, row: Row) -> None: ...
+
+    def delete(self, table: str, row: Row) -> None: ...
+
+    def move(self, table: str, old: Row, new: Row) -> None: ...
+
+    def truncate(self, table: str) -> None: ...
+
+
+class ListeningSource(Source, Protocol):
+    """A source as capture uses it."""
+
+    def keepalive(self) -> None: ...
+
+    def resume_table(self, name: str) -> None: ...
+
+
+class Rig(Protocol):
+    """A database with the tables ``person`` and ``visit``."""
+
+    def source(self) -> ListeningSource:
+        """A new source over it; several may exist."""
+        ...
+
+    @contextmanager
+    def transaction(self) -> Iterator[Writer]:
+        """Changes that are committed together, or rolled back when the block raises."""
+        ...
+
+    def rows(self, table: str) -> list[Row]:
+        """What is in a table now, by id."""
+        ...
+
+    def break_structure(self, table: str, source: ListeningSource) -> None:
+        """Do what a stream of this table cannot survive, and let the table live on."""
+        ...
+
+    def foreign_position(self) -> str:
+        """A well-formed position of another database."""
+        ...
+
+
+class MemoryRig:
+    """In this process."""
+
+    def __init__(self) -> None:
+        self.database = MemoryDatabase([TableSchema(name, COLUMNS, ("id",)) for name in TABLES])
+
+    def source(self) -> MemorySource:
+        return MemorySource(self.database, PAGE_ROWS)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        with self.database.transaction() as transaction:
+            yield transaction
+
+    def rows(self, table: str) -> list[Row]:
+        source = MemorySource(self.database)
+        return plain_rows(source, table)
+
+    def break_structure(self, table: str, source: ListeningSource) -> None:
+        assert isinstance(source, MemorySource)
+        source.hold(SchemaHold(table, "its structure changed", fix="copy the table afresh"))
+
+    def foreign_position(self) -> str:
+        return "mem/0/0"
+
+
+class PostgresRig:
+    """A database on a real server."""
+
+    def __init__(self, cluster: Cluster, database: str) -> None:
+        self.cluster, self.database = cluster, database
+        self.admin = cluster.connect(database)
+        for name in TABLES:
+            self.admin.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, name text, note text)")
+            # Large values stay outside the row uncompressed, so that updates can leave them out of the log.
+            self.admin.execute(f"ALTER TABLE {name} ALTER note SET STORAGE EXTERNAL")
+
+    def source(self, **settings: Any) -> PostgresqlSource:
+        return PostgresqlSource(
+            PostgresqlSettings(
+                kind="postgresql",
+                name="hr",
+                dsn=SecretStr(self.cluster.dsn(self.database)),
+                tables=tuple(TableSettings(table=f"public.{name}") for name in TABLES),
+                page_rows=PAGE_ROWS,
+                **settings,
+            )
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[PostgresWriter]:
+        with self.cluster.connect(self.database) as connection, connection.transaction():
+            yield PostgresWriter(connection)
+
+    def rows(self, table: str) -> list[Row]:
+        return self.admin.execute(f"SELECT id, name, note FROM {table} ORDER BY id".encode()).fetchall()
+
+    def break_structure(self, table: str, source: ListeningSource) -> None:
+        self.admin.execute(f"ALTER TABLE {table} ALTER name TYPE varchar(10) USING left(name, 1)".encode())
+
+    def foreign_position(self) -> str:
+        return "pg/1/1/0/0"
+
+
+class PostgresWriter:
+    """Changes on one connection."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection = connection
+
+    def put(self, table: str, row: Row) -> None:
+        query = (
+            "INSERT INTO {} VALUES (%s, %s, %s) ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, note = "
+            "CASE WHEN {}.note = EXCLUDED.note THEN {}.note ELSE EXCLUDED.note END"
+        )
+        name = sql.Identifier(table)
+        self.connection.execute(sql.SQL(query).format(name, name, name), row)
+
+    def delete(self, table: str, row: Row) -> None:
+        self.connection.execute(
+            sql.SQL("DELETE FROM {} WHERE id = %s").format(sql.Identifier(table)), row[:1]
+        )
+
+    def move(self, table: str, old: Row, new: Row) -> None:
+        query = (
+            "UPDATE {} SET id = %s, name = %s, note = CASE WHEN note = %s THEN note ELSE %s END WHERE id = %s"
+        )
+        values = (*new, new[2], old[0])
+        self.connection.execute(sql.SQL(query).format(sql.Identifier(table)), values)
+
+    def truncate(self, table: str) -> None:
+        self.connection.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(table)))
+
+
+def plain_rows(source: Source, table: str) -> list[Row]:
+    """A table as its source scans it."""
+
+    kinds = [column.kind for column in COLUMNS]
+    return [row for page in source.scan(table) for row in frames.rows(page.data, kinds)]
