@@ -55,6 +55,8 @@ class Trial:
     """Whether a BadNet lies between agent and central; otherwise it is there and never used."""
     agent_settings: dict[str, Any] = field(default_factory=dict)
     source_settings: dict[str, Any] = field(default_factory=dict)
+    clients: int = 0
+    """How many have worked so far."""
     net: BadNet = field(init=False)
     system: System = field(init=False)
     decoder: Decoder = field(init=False)
@@ -114,8 +116,11 @@ class Trial:
         self.system.wait_until_copied(COPIED_S)
 
     def workload(self, per_s: float = 80.0, clients: int = 2) -> workloads.Workload:
-        """The clients, seeded by the trial's own seed."""
-        return workloads.Workload(self.dsn, self.seed, clients, per_s)
+        """Clients whose numbers nobody had before, seeded by the trial's own seed."""
+        self.clients += clients
+        return workloads.Workload(
+            self.dsn, self.seed, range(self.clients - clients + 1, self.clients + 1), per_s
+        )
 
     def check(self, view: View | None = None) -> int:
         """*Prefix* now, at central or elsewhere; how many commits it shows."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any, Final
@@ -256,8 +256,8 @@ class Client:
 class Workload:
     """Several clients at once; use it as a context manager around what is to be proved."""
 
-    def __init__(self, dsn: str, seed: int, clients: int = 2, per_s: float = 80.0) -> None:
-        self.clients = [Client(dsn, name + 1, seed, per_s / clients) for name in range(clients)]
+    def __init__(self, dsn: str, seed: int, names: Sequence[int], per_s: float = 80.0) -> None:
+        self.clients = [Client(dsn, name, seed, per_s / len(names)) for name in names]
         self._threads = [
             Thread(target=client.work, name=f"client-{client.name}", daemon=True) for client in self.clients
         ]
