@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -150,6 +151,16 @@ def test_what_the_database_cannot_hold_is_a_bad_row(home: Home, count: int):
     assert caught.value.__cause__ is None
     assert "secret" not in str(caught.value)
     home.apply(inserts(NARROW, ("1", "x")))
+
+
+@pytest.mark.parametrize("say", [inserts, upserts])
+def test_a_bad_row_names_its_column(homes: list[Home], say: Callable[..., Delta]):
+    """Also when it was met in a staging table, whose columns have other names."""
+    delta = say(NARROW, *((str(n), "x\0x") for n in range(60)))
+    for home in (each for each in homes if not each.is_sqlite):
+        home.prepare(NARROW)
+        with pytest.raises(BadRow, match='column "v"'):
+            home.apply(delta)
 
 
 def test_a_key_longer_than_an_index_takes_is_a_bad_row(home: Home):
