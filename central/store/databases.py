@@ -17,11 +17,15 @@ from sqlalchemy.exc import DBAPIError
 from central.store.tables import SCHEMA
 from proto.errors import Credential, DiskBlocked, ExchangeError, Refused, Transient
 
-LOCK_WAIT_S: Final = 10
+ROW_WAIT_S: Final = 3
+"""How long a statement waits for somebody's lock before its transaction is tried anew."""
+FILE_WAIT_S: Final = 10
+MIGRATION_WAIT_S: Final = 600
 IDLE_IN_TRANSACTION_S: Final = 30
 """A process frozen inside a transaction lets go of its rows after this; then its stream can move elsewhere."""
 CONNECT_WAIT_S: Final = 10
 _MIGRATION_LOCK: Final = 0x65786368616E6765
+_KEEPALIVE: Final = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 _CLASH: Final = "somebody else wrote the same row at this moment"
 _MIB: Final = 1024 * 1024
 _SQLITE_CACHE_KIB: Final = 16 * 1024
@@ -70,11 +74,11 @@ class Postgresql:
         server = {
             "synchronous_commit": "on",
             "timezone": "UTC",
-            "lock_timeout": f"{LOCK_WAIT_S}s",
+            "lock_timeout": f"{ROW_WAIT_S}s",
             "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_S}s",
         }
         settings = " ".join(f"-c {name}={value}" for name, value in server.items())
-        arguments = {"application_name": "exchange-central", "connect_timeout": CONNECT_WAIT_S}
+        arguments = {"application_name": "exchange-central", "connect_timeout": CONNECT_WAIT_S, **_KEEPALIVE}
         return {"connect_args": {**arguments, "options": settings}, "isolation_level": "READ COMMITTED"}
 
     def listen(self, engine: Engine) -> None:
@@ -87,6 +91,7 @@ class Postgresql:
 
     def lock_for_migration(self, connection: Connection) -> None:
         """An advisory lock, because the tables one could lock are not there yet."""
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{MIGRATION_WAIT_S}s'")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
         connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
 
@@ -132,7 +137,7 @@ class Sqlite:
         if not url.database or url.database == ":memory:" or "mode=memory" in url.database:
             raise Refused("central needs a file", where="database", fix="use sqlite:////path/to/central.db")
         return {
-            "connect_args": {"timeout": LOCK_WAIT_S, "check_same_thread": False},
+            "connect_args": {"timeout": FILE_WAIT_S, "check_same_thread": False},
             "execution_options": {"schema_translate_map": {SCHEMA: None}},
         }
 
@@ -148,7 +153,7 @@ class Sqlite:
 
     @contextlib.contextmanager
     def _in_line(self, lock: threading.Lock) -> Iterator[None]:
-        if not lock.acquire(timeout=LOCK_WAIT_S * 3):
+        if not lock.acquire(timeout=FILE_WAIT_S * 3):
             raise Transient("other writers took too long", where="database")
         try:
             yield

@@ -182,7 +182,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         cpu_s, wall_s = _cpu_s(), time.perf_counter()
         backlog = paced(central, agents, options.seconds)
         cpu_s, wall_s = _cpu_s() - cpu_s, time.perf_counter() - wall_s
-        _report_paced(console, agents, backlog, cpu_s / wall_s)
+        _report_paced(console, agents, backlog, (wall_s, cpu_s / wall_s))
         left = sum(len(agent.batches) - agent.sent for agent in agents)
         accepted_s, applied_s = flood(central, agents, options.together)
         console.print(
@@ -193,11 +193,14 @@ def run(options: argparse.Namespace, console: Console) -> None:
         engine.dispose()
 
 
-def _report_paced(console: Console, agents: list[Agent], backlog: list[int], cores: float) -> None:
+def _report_paced(
+    console: Console, agents: list[Agent], backlog: list[int], used: tuple[float, float]
+) -> None:
     latencies = sorted(itertools.chain.from_iterable(agent.latencies_s for agent in agents))
     middle, late = statistics.median(latencies), latencies[int(len(latencies) * 0.99)]
+    wall_s, cores = used
     console.print(
-        f"paced: {len(latencies) / len(backlog):,.0f} batches/s sent, waiting each second {backlog}"
+        f"paced: {len(latencies) / wall_s:,.0f} batches/s for {wall_s:.0f} s, waiting each second {backlog}"
     )
     console.print(f"accept p50 {middle * 1e3:.1f} ms, p99 {late * 1e3:.1f} ms; our process {cores:.2f} cores")
 
