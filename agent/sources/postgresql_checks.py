@@ -157,9 +157,8 @@ class _Checks:
             )
         else:
             sentence = "; ".join(f"table {name} {why}" for name, why in lacks.items())
-            yield Finding(
-                f"publication {wanted.name}", False, sentence, f"{fix}; and set manage_publication: false"
-            )
+            step = "; and set manage_publication: false" if self._settings.manage_publication else ""
+            yield Finding(f"publication {wanted.name}", False, sentence, f"{fix}{step}")
 
     def _slot(self, account: tuple[Any, ...]) -> Iterator[Finding]:
         name = self._settings.slot_name
