@@ -131,9 +131,12 @@ def _file(engine: Engine) -> Path:
 def _prepare(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
     # isolation_level None: the driver begins nothing by itself, _begin does.
     connection.isolation_level = None
+    # These two are the file's own. Set again they would need the write lock: a reader that connects while a large
+    # transaction is written would wait for its end.
+    for pragma, wanted, setting in (("auto_vacuum", 2, "INCREMENTAL"), ("journal_mode", "wal", "WAL")):
+        if connection.execute(f"PRAGMA {pragma}").fetchone() != (wanted,):
+            connection.execute(f"PRAGMA {pragma} = {setting}").fetchall()
     for pragma in (
-        "auto_vacuum = INCREMENTAL",
-        "journal_mode = WAL",
         "synchronous = FULL",
         "wal_autocheckpoint = 4000",
         "temp_store = MEMORY",

@@ -33,7 +33,9 @@ def open_exchange(url: str, node: str) -> Engine:
             "exchange.url is not a database address", fix="use sqlite:////path/exchange.db"
         ) from error
     if place is None:
-        raise Refused(f"an exchange database is one of {', '.join(PLACES)}", fix="use sqlite:////path/exchange.db")
+        raise Refused(
+            f"an exchange database is one of {', '.join(PLACES)}", fix="use sqlite:////path/exchange.db"
+        )
     return place.open(url, node)
 
 

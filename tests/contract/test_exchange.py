@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, event, inspect, text
 
 from agent.exchange import Exchange, StoreLimits, migrate, open_exchange
 from agent.exchange.store import place_of
 from agent.exchange.tables import tables
 from agent.sources.source import Page
 from proto import codec, frames
-from proto.batch import CHAIN_START, Delta, Frames, Head
+from proto.batch import CHAIN_START, Batch, Delta, Frames, Head
 from proto.errors import BadRow, DiskBlocked, Fenced, Poisoned, Refused, SchemaHold, Transient
 from proto.schema import Column, TableSchema
 from proto.states import State
 from proto.values import Kind
-from tests.support.exchanges import NODE, chain_of
+from tests.support.exchanges import NODE, ROOMY, STREAM, chain_of
 from tests.support.rows import PERSON, VISIT, batch, both, people, values, visits
 
 pytest_plugins = ["tests.support.exchanges"]
@@ -63,16 +65,39 @@ def test_parts_of_a_large_transaction_are_one_commit(exchange: Exchange) -> None
     exchange.commit(iter([both(0, 1, continues=True), both(0, 2, continues=True), both(9, 3)]))
     assert exchange.checkpoint().head.seq == 3
 
-    def cut_off() -> object:
+    def cut_off() -> Iterator[Batch]:
         yield both(9, 4, continues=True)
         raise Transient("the source went away")
 
     with pytest.raises(Transient):
-        exchange.commit(cut_off())  # type: ignore[arg-type]
+        exchange.commit(cut_off())
     assert exchange.checkpoint().head.seq == 3
     assert mirrored(exchange) == [(1, "p1"), (2, "p2"), (3, "p3")]
     continues = [codec.read_header(b.header).continues for b in exchange.read_outbox(0, 1 << 20)]
     assert continues == [True, True, False]
+
+
+def test_a_large_transaction_holds_up_no_reader(exchange: Exchange, exchange_url: str) -> None:
+    """Push and status look in while it is written, also over new connections, and see what was before."""
+    exchange.commit([both(1, 1)])
+    seen: list[tuple[int, int]] = []
+
+    def parts() -> Iterator[Batch]:
+        yield both(1, 2, continues=True)
+        engine = open_exchange(exchange_url, NODE)
+        stranger = Exchange(engine, STREAM, ROOMY)
+        seen.extend((len(e.read_outbox(0, 1 << 20)), e.sizes().waiting_batches) for e in (exchange, stranger))
+        assert exchange.start().head.seq == 1
+        stranger.close()
+        engine.dispose()
+        yield both(2, 3)
+
+    began = time.monotonic()
+    exchange.commit(parts())
+
+    assert seen == [(1, 1), (1, 1)]
+    assert time.monotonic() - began < 10
+    assert exchange.start().head.seq == 3
 
 
 def test_every_process_start_is_a_new_epoch(opened: Callable[..., Exchange]) -> None:
@@ -507,6 +532,47 @@ def test_a_full_outbox_blocks_and_heals(opened: Callable[..., Exchange]) -> None
     exchange.commit([both(position, position)])
 
     assert exchange.checkpoint().head.seq == position
+
+
+@pytest.mark.parametrize("exchange_url", ["sqlite"], indirect=True)
+def test_a_file_that_cannot_grow_blocks_and_heals(exchange: Exchange) -> None:
+    """What the disk refuses is rolled back whole; the next commit after room came passes (E3)."""
+    exchange.commit([both(1, 1)])
+    event.listen(exchange._engine, "checkout", _cap)
+    position = 2
+    with pytest.raises(DiskBlocked, match=r".+"):
+        for position in range(2, 200):
+            ids = range(position * 1000, position * 1000 + 500)
+            exchange.commit([both(position, *ids)])
+    event.remove(exchange._engine, "checkout", _cap)
+    event.listen(exchange._engine, "checkout", _uncap)
+
+    before = exchange.checkpoint()
+    assert before.position == f"{position - 1:04}"
+    assert chain_of(exchange) == before.head
+    exchange.commit([both(position, 7)])
+    assert exchange.checkpoint().position == f"{position:04}"
+
+
+def _cap(connection: Any, *_: object) -> None:
+    connection.execute("PRAGMA max_page_count = 200")
+
+
+def _uncap(connection: Any, *_: object) -> None:
+    connection.execute("PRAGMA max_page_count = 1000000000")
+
+
+@pytest.mark.parametrize("exchange_url", ["sqlite"], indirect=True)
+def test_too_little_room_on_the_volume_blocks_before_it_is_full(opened: Callable[..., Exchange]) -> None:
+    """The watermark stops capture while there still is room to send and prune."""
+    exchange = opened(StoreLimits(min_free_bytes=1 << 60))
+    exchange.start()
+    with pytest.raises(DiskBlocked, match="must stay"):
+        exchange.commit([both(1, 1)])
+    assert exchange.checkpoint().position == ""
+    assert (exchange.free_bytes() or 0) > 0
+    exchange.acknowledge(0)
+    exchange.prune(0)
 
 
 def test_migrating_twice_and_at_once_is_once(exchange_url: str) -> None:
