@@ -218,7 +218,7 @@ class Session:
         if first.continues:
             sealed = self._exchange.commit(self._parts(batches))
         else:
-            batches += [item for item in self._belt.take_more(_is_whole) if isinstance(item, Batch)]
+            batches += self._more_after(first)
             sealed = self._exchange.commit(batches)
         last = batches[-1]
         # Only now may the reader confirm this position: the order is the whole guarantee.
@@ -228,6 +228,19 @@ class Session:
             lag_us = max(0, now_us() - last.last_commit_us)
             self._state.note(last_commit_us=last.last_commit_us, lag_us=lag_us)
         self._committed_rows(sealed)
+
+    def _more_after(self, first: Batch) -> list[Batch]:
+        """What else waits and is small: many small commits of the source become one of ours."""
+        room = self._limits.bytes - first.size_bytes
+
+        def fits(item: Item) -> bool:
+            nonlocal room
+            if not isinstance(item, Batch) or item.continues:
+                return False
+            room -= item.size_bytes
+            return room >= 0
+
+        return [item for item in self._belt.take_more(fits) if isinstance(item, Batch)]
 
     def _parts(self, last: list[Batch]) -> Iterator[Batch]:
         """The parts of one large transaction as they come; only the newest is kept."""
@@ -317,7 +330,3 @@ class Session:
             self._state.set(
                 State.RUNNING, f"streaming at {self._committed}, {waiting} batches wait for central"
             )
-
-
-def _is_whole(item: Item) -> bool:
-    return isinstance(item, Batch) and not item.continues
