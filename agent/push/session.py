@@ -188,7 +188,7 @@ class Session:
                 where=where,
                 fix=fix,
             )
-        ours = self._desk.exchange.head_at(theirs.seq) if theirs.seq else Head()
+        ours = self._desk.exchange.head_at(theirs.seq) if theirs.seq else None
         if ours is not None and ours.digest != theirs.digest:
             raise Diverged(f"batch {theirs.seq} is another one at central than here", where=where, fix=fix)
         if theirs.seq + 1 < self._oldest:
@@ -206,9 +206,6 @@ class Session:
                 yield from self._parts(batch)
         except GeneratorExit:
             # gRPC wants no more because the call is over; why it is over comes with its answers.
-            raise
-        except GeneratorExit:
-            # The call ended, and whoever reads its replies knows why.
             raise
         except BaseException as error:  # noqa: BLE001 - raised by the worker's tick
             self._end(error)
