@@ -52,7 +52,7 @@ def _play(demonstration: Demonstration, show: Show) -> int:
     if os.environ.get("KEEP", "") in {"", "0"}:
         show.say("接下来可以试试：", "What to try next:", style="bold")
         show.say("make demo KEEP=1   保持运行，自己动手   keeps it running, to play with")
-        show.say("make test          全部测试，包括数百次 kill -9   everything, with hundreds of kill -9")
+        show.say("make test          全部测试，含数百次 kill -9    every test, hundreds of kill -9")
         show.say("README.md          五分钟搭建自己的节点   five minutes to a node of your own")
         return 0 if equal else 1
     demonstration.where()

@@ -13,18 +13,17 @@ from typing import Any, Final
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from rich.progress import Progress, TaskID
 
 from agent.local import LocalClient
 from agent.local.client import NotRunning
 from demo import business
 from demo.books import Books, place
 from demo.embedded import EmbeddedPostgres
-from demo.show import Flow, Show, copy_bars
+from demo.show import Flow, Show
 from demo.system import SOURCE, CommandFailed, System, attempt, command
-from proto.v1.node_pb2 import StreamReport
+from proto.v1.node_pb2 import StreamReport, TableReport
 
-PEOPLE: Final = 120_000
+PEOPLE: Final = 90_000
 COPY_TIMEOUT_S: Final = 120.0
 LOOK_S: Final = 0.25
 KILL_AT_S, RESTART_AT_S, FLOW_S = 6.0, 9.0, 18.0
@@ -79,6 +78,7 @@ class Demonstration:
         )
         self.transactions = 0
         self.kills = 0
+        self._last = StreamReport()
 
     def play(self) -> bool:
         """All acts; whether the three sides are equal in the end."""
@@ -154,21 +154,20 @@ class Demonstration:
 
     def _check(self) -> None:
         self._show.step("exchange-agent check", "What is missing, and the SQL that mends it")
-        findings = self._findings()
-        missing = [finding for finding in findings if not finding["passed"]]
-        for finding in findings:
-            self._show.finding(finding["passed"], f"{finding['name']}: {finding['sentence']}")
-        statements = [finding["fix"] for finding in missing if finding["fix"]]
-        if not statements:
+        with self._show.waiting("检查", "checking"):
+            missing = self._show.findings(self._findings())
+        if not missing:
             return
-        self._show.sql("\n".join(statements))
-        self._show.say("数据库管理员执行上面的语句后再查：", "The administrator runs it, and we look again:")
+        statements = [finding["fix"] for finding in missing]
+        self._show.sql(";\n".join(statements))
+        self._show.say("数据库管理员执行后再查：", "The administrator runs it, and we look again:")
         with self._business() as connection:
             for statement in statements:
                 connection.execute(statement.encode())
-        for finding in self._findings():
-            if finding["name"] in {each["name"] for each in missing}:
-                self._show.finding(finding["passed"], f"{finding['name']}: {finding['sentence']}")
+        with self._show.waiting("检查", "checking"):
+            missing = self._show.findings(self._findings())
+        if missing:
+            raise CommandFailed(f"exchange-agent check still says {missing[0]['sentence']}")
 
     def _findings(self) -> list[dict[str, Any]]:
         done = attempt(command("exchange-agent"), "check", "--json", "-c", str(self.system.agent_config))
@@ -182,9 +181,7 @@ class Demonstration:
         self._show.step("首次复制", "The first copy, while the bureau is open")
         self.system.agent.start()
         begun = time.monotonic()
-        bars = copy_bars(self._show.console)
-        with bars:
-            follow_copy(self._report, self.system, bars, self._show)
+        follow_copy(self._report, self.system, self._show)
         took = time.monotonic() - begun
         with self.system.books() as books:
             rows = sum(books.counts(table)[1] for table in business.TABLES)
@@ -241,17 +238,19 @@ class Demonstration:
         )
 
     def _flow(self, work: DayAtWork, looking: psycopg.Connection[Any], books: Books, now: float) -> Flow:
-        report = self._report() or StreamReport()
+        report = self._report()
+        self._last = report or self._last
+        starting = "STARTING" if self.system.agent.running else "KILLED"
         rows = [(table, count(looking, table), *books.counts(table)) for table in business.TABLES]
         return Flow(
             rows,
             work.day.done,
-            report.state,
-            report.sentence,
+            report.state if report else starting,
+            report.sentence if report else "",
             books.captured_seq(),
-            report.acknowledged_seq,
+            self._last.acknowledged_seq,
             books.applied_seq(),
-            report.source_lag_us / 1_000_000,
+            self._last.source_lag_us / 1_000_000,
             now,
         )
 
@@ -275,7 +274,7 @@ class Demonstration:
     def _report(self) -> StreamReport | None:
         """What the running agent says; None when it is not there to say anything."""
         try:
-            with LocalClient(self.system.socket) as agent:
+            with LocalClient(self.system.socket_path) as agent:
                 return next(
                     (stream for stream in agent.status().streams if stream.stream.endswith(SOURCE)), None
                 )
@@ -303,38 +302,21 @@ def lsn(position: str) -> int:
     return int(high, 16) << 32 | int(low, 16)
 
 
-def follow_copy(ask: Callable[[], StreamReport | None], system: System, bars: Progress, show: Show) -> None:
+def follow_copy(ask: Callable[[], StreamReport | None], system: System, show: Show) -> None:
     """Move the bars until everything is at central."""
-    tasks: dict[str, TaskID] = {}
     deadline, line_at = time.monotonic() + COPY_TIMEOUT_S, time.monotonic()
-    with system.books() as books:
+    with system.books() as books, show.copying() as bars:
         while not system.is_copied(books):
             system.raise_if_ended()
             if time.monotonic() > deadline:
                 raise CommandFailed(f"the first copy did not end: {system.agent.tail()}")
-            report = ask()
-            for table in report.tables if report else ():
-                expected = max(table.rows_expected, table.rows_copied, 1)
-                task = tasks.get(table.table)
-                if task is None:
-                    task = tasks[table.table] = bars.add_task(table.table, total=expected, rate="")
-                bars.update(task, total=expected, completed=table.rows_copied, rate=_rate(bars, task))
-            if show.watched:
-                bars.refresh()
-            elif report and time.monotonic() > line_at:
-                line_at += 1
-                show.say(
-                    "  ".join(
-                        f"{each.table} {each.rows_copied:,}/{each.rows_expected:,}" for each in report.tables
-                    )
-                )
+            tables = [(each.table, each.rows_copied, each.rows_expected) for each in _tables(ask())]
+            if show.watched or time.monotonic() > line_at:
+                line_at = time.monotonic() + 1
+                bars.move(tables)
             _pause.wait(LOOK_S)
-        for task in tasks.values():
-            bars.update(task, completed=bars.tasks[task].total or 0)
-        if show.watched:
-            bars.refresh()
+        bars.finish([(table, *books.counts(table)) for table in business.TABLES])
 
 
-def _rate(bars: Progress, task: TaskID) -> str:
-    speed = bars.tasks[task].speed
-    return f"{speed:,.0f}/s" if speed else ""
+def _tables(report: StreamReport | None) -> list[TableReport]:
+    return list(report.tables) if report else []

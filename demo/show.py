@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -36,7 +37,7 @@ class Flow:
     """Table, rows in business, exchange and central database."""
     transactions: int
     state: str
-    """A word of the agent; empty while it is not running."""
+    """The agent's own word, or KILLED and STARTING."""
     sentence: str
     captured_seq: int
     acknowledged_seq: int
@@ -44,6 +45,55 @@ class Flow:
     lag_s: float
     """From the commit at the source to the commit in the exchange database."""
     seconds: float
+
+
+class Bars:
+    """One bar per table of the first copy, and one for all of them with pace and remaining time."""
+
+    TOTAL: Final = "合计 total"
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._tasks: dict[str, TaskID] = {}
+        self.progress = Progress(
+            TextColumn("  {task.description:<12}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[count]:>19}"),
+            TextColumn("{task.fields[pace]:>20}", style="dim"),
+            console=console,
+            auto_refresh=False,
+            disable=not console.is_terminal,
+        )
+
+    def move(self, tables: Sequence[tuple[str, int, int]]) -> None:
+        """Table, rows copied, rows expected."""
+        if not tables:
+            return
+        if not self._console.is_terminal:
+            self._console.print("  " + "  ".join(f"{name} {done:,}/{of:,}" for name, done, of in tables))
+            return
+        for name, done, of in tables:
+            self._bar(name, done, max(done, of))
+        done, of = (sum(column) for column in list(zip(*tables, strict=True))[1:])
+        self._bar(self.TOTAL, done, max(done, of))
+        self.progress.refresh()
+
+    def finish(self, tables: Sequence[tuple[str, int, int]]) -> None:
+        """All is there: table, rows in the exchange database, rows at central."""
+        self.move([(name, here, here) for name, here, _ in tables])
+
+    def _bar(self, name: str, done: int, of: int) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self.progress.add_task(name, total=max(of, 1), count="", pace="")
+        task = self._tasks[name]
+        finished = done >= of
+        self.progress.update(task, total=max(of, 1), completed=done if of else 1, count=f"{done:,} / {of:,}")
+        speed, left_s = self.progress.tasks[task].speed, self.progress.tasks[task].time_remaining
+        if name == self.TOTAL and speed and not finished:
+            eta = f" · 约 {left_s:.0f} s" if left_s is not None else ""
+            self.progress.update(task, pace=f"{speed:,.0f} 行/s{eta}")
+        if finished:
+            self.progress.update(task, pace="")
 
 
 class Show:
@@ -94,13 +144,21 @@ class Show:
         line.add_row(Text(f"  {name}", style="dim"), Text(value))
         self.console.print(line)
 
-    def finding(self, passed: bool, sentence: str) -> None:
-        """One line of ``exchange-agent check``."""
-        mark = "[green]✓[/]" if passed else "[red]✗[/]"
+    def findings(self, found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """What ``exchange-agent check`` says; returns what is missing."""
+        missing = [each for each in found if not each["passed"]]
+        for each in missing:
+            self._finding("[red]✗[/]", f"{each['name']}: {each['sentence']}")
+        names = ", ".join(str(each["name"]).removeprefix("source hr: ") for each in found if each["passed"])
+        good = len(found) - len(missing)
+        self._finding("[green]✓[/]", f"{good}/{len(found)}  [dim]{escape(names)}[/]")
+        return missing
+
+    def _finding(self, mark: str, sentence: str) -> None:
         line = Table.grid(padding=(0, 1))
         line.add_column(width=4, justify="right")
         line.add_column(overflow="fold")
-        line.add_row(mark, Text(sentence))
+        line.add_row(mark, sentence)
         self.console.print(line)
 
     def sql(self, statement: str) -> None:
@@ -116,6 +174,13 @@ class Show:
             return
         with self.console.status(f"{chinese} [dim]{english}[/]"):
             yield
+
+    @contextmanager
+    def copying(self) -> Iterator[Bars]:
+        """The bars of the first copy; their last frame stays."""
+        bars = Bars(self.console)
+        with bars.progress:
+            yield bars
 
     @contextmanager
     def live(self) -> Iterator[Live]:
@@ -139,7 +204,7 @@ class Show:
         batches = (
             f"captured {flow.captured_seq} acknowledged {flow.acknowledged_seq} applied {flow.applied_seq}"
         )
-        self.console.print(f"  {flow.seconds:5.1f} s  {flow.state or 'KILLED':<12} {counts}  {batches}")
+        self.console.print(f"  {flow.seconds:5.1f} s  {flow.state:<12} {counts}  {batches}")
 
     def proof(self, tables: Sequence[Equality]) -> None:
         """Row counts and content digests of all three sides."""
@@ -164,19 +229,6 @@ class Show:
         self.console.print(Panel(text, border_style="green" if equal else "red"))
 
 
-def copy_bars(console: Console) -> Progress:
-    """One bar per table of the first copy."""
-    return Progress(
-        TextColumn("  {task.description:<12}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.completed:>9,.0f} / {task.total:,.0f}"),
-        TextColumn("{task.fields[rate]:>10}"),
-        TimeRemainingColumn(compact=True),
-        console=console,
-        auto_refresh=False,
-    )
-
-
 def _beside(count: int, business: int) -> Text:
     """A count, and how far it is from the source's."""
     text = Text(f"{count:,}")
@@ -186,7 +238,7 @@ def _beside(count: int, business: int) -> Text:
 
 
 def _footer(flow: Flow) -> Iterator[Text]:
-    state = flow.state or "KILLED"
+    state = flow.state
     colour = COLOURS.get(State(state), "red") if state in State.__members__ else "bold red"
     line = Text.assemble("  agent ", (f"{state:<12}", colour), f" {flow.transactions:,} 个事务 transactions")
     line.append(f" · 时延 lag {flow.lag_s * 1000:,.0f} ms · {flow.seconds:.0f} s")

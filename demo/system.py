@@ -9,6 +9,7 @@ import atexit
 import hashlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -149,7 +150,7 @@ class System:
         return self.home / "agent" / "agent.yaml"
 
     @property
-    def socket(self) -> Path:
+    def socket_path(self) -> Path:
         """Where the agent answers its own machine; the kernel takes no long paths for it."""
         usual = self.home / "agent" / "agent.sock"
         name = hashlib.sha256(str(self.home).encode()).hexdigest()[:16]
@@ -212,7 +213,7 @@ class System:
                 "least_free_bytes": LEAST_FREE_BYTES,
             },
             "sources": [self.source],
-            "socket": str(self.socket),
+            "socket": str(self.socket_path),
         }
         text = yaml.safe_dump(merged(settings, self.agent_settings), allow_unicode=True, sort_keys=False)
         self.agent_config.write_text(text)
@@ -223,6 +224,15 @@ class System:
         for daemon in (self.central, self.agent):
             if not daemon.running:
                 daemon.start()
+
+    def wait_until_listening(self) -> None:
+        """Return when central takes connections."""
+        deadline = time.monotonic() + READY_S
+        while not _answers(self.port):
+            self.raise_if_ended()
+            if time.monotonic() > deadline:
+                raise CommandFailed(f"central does not listen after {READY_S:.0f} s: {self.central.tail()}")
+            _pause.wait(0.05)
 
     def stop(self) -> None:
         """Ask both to end, the agent first."""
@@ -271,6 +281,14 @@ class System:
         """Every table in business, exchange and central database."""
         with self.books() as books:
             return compare(self.source, books)
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def merged(settings: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
