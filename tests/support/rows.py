@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from agent.exchange import Exchange
+from agent.sources.source import Page
 from proto import frames
 from proto.batch import Batch, Delta, Frames
 from proto.schema import Column, TableSchema
@@ -15,6 +17,11 @@ PERSON: Final = TableSchema(
 )
 VISIT: Final = TableSchema("visit", (Column("id", Kind.INT64), Column("what", Kind.TEXT)), ())
 """Append-only: whatever comes twice shows."""
+
+BAD_PERSON = TableSchema(
+    "person", (Column("id", Kind.INT64, nullable=False), Column("name", Kind.BOOL)), ("id",)
+)
+"""The same name with another kind of column: no mirror of PERSON can become this."""
 
 
 def people(*ids: int, name: str = "p") -> Frames:
@@ -41,3 +48,19 @@ def both(position: int, *ids: int, continues: bool = False) -> Batch:
 def values(pages: Iterable[Frames], schema: TableSchema) -> list[tuple[object, ...]]:
     """What frames say, sorted."""
     return sorted((row for page in pages for row in frames.rows(page.data, schema.kinds)), key=repr)
+
+
+def mirrored(exchange: Exchange, schema: TableSchema = PERSON) -> list[tuple[object, ...]]:
+    """What the mirror of *schema* holds."""
+    return values(exchange.mirror_scan(schema.name), schema)
+
+
+def bad(number: int) -> Delta:
+    """A change that no mirror of PERSON can follow."""
+    return Delta(BAD_PERSON, upserts=Frames(frames.pack_rows([(number, 1)], BAD_PERSON.kinds), 1))
+
+
+def page(*ids: int, last: bool = False) -> Page:
+    """A page of a first copy of people."""
+    key = frames.pack([ids[-1].to_bytes(8)]) if ids else b""
+    return Page(PERSON, people(*ids), key, last)
