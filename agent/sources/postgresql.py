@@ -19,14 +19,14 @@ from agent.sources.postgresql_connection import connect, log_end
 from agent.sources.postgresql_pages import PageReader
 from agent.sources.postgresql_place import Place
 from agent.sources.postgresql_session import Holds, Opening, Session, settings_of
-from agent.sources.postgresql_shapes import Shapes
+from agent.sources.postgresql_shapes import AFRESH, Shapes
 from agent.sources.postgresql_slot import drop_slot, read_slot
 from agent.sources.postgresql_stream import Cut
 from agent.sources.postgresql_wire import Wakeup
 from agent.sources.settings import PostgresqlSettings
 from agent.sources.source import Finding, Limits, Page, Proof, Retained, Traits
 from proto.batch import Batch, Delta, Frames, Position
-from proto.errors import Refused, TableHold
+from proto.errors import Refused, SchemaHold, TableHold
 from proto.schema import TableSchema
 
 PROOF_EVERY_S: Final = 1.0
@@ -109,7 +109,9 @@ class PostgresqlSource:
     def start_copy(self, table: str, after_key: bytes) -> None:
         """Begin or go on with a first copy. A fresh copy (``b""``) of a held table also streams it again."""
         session = self._session
-        if table in self._holds.tables and not after_key:
+        if table in self._holds.tables:
+            if after_key:
+                raise SchemaHold(table, "its changes are left out, so its copy cannot go on", fix=AFRESH)
             self.resume_table(table)
         session.copies.start(table, after_key)
         session.collector.keep_vanished = True

@@ -113,13 +113,13 @@ class Opening:
                 wire.start, self._settings.slot_name, place.lsn, ",".join(each.name for each in wanted)
             )
             unless_fenced(begin, self._wakeup.pause)
-            watch = Watch(connection, wanted)
+            watch = Watch(connection, wanted, self._settings.look_every_s)
             undo.pop_all()
         return Session(
             Place(identity.system, identity.timeline, place.lsn),
             connection,
             wire,
-            Stream(wire, collector, place.lsn),
+            Stream(wire, collector, place.lsn, self._settings.look_every_s),
             collector,
             shapes,
             Texts(connection, name),

@@ -198,7 +198,7 @@ class Shapes:
 
 def check_identity(shape: Shape, identity: Collection[str]) -> None:
     """Raise SchemaHold unless updates and deletes name their row by the columns of our key."""
-    if not set(shape.schema.key) <= set(identity) and not shape.settings.append_only:
+    if not set(shape.schema.key) <= set(identity):
         raise SchemaHold(
             shape.schema.name,
             "its replica identity does not contain its key, so updates and deletes cannot be followed",

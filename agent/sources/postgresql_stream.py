@@ -19,8 +19,6 @@ from agent.sources.source import Limits
 from proto.batch import Delta
 
 _XID: Final = struct.Struct(">I")
-EMPTY_EVERY_S: Final = 10.0
-"""How often a batch without deltas may carry the position past the changes of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,8 @@ class Cut:
 class Stream:
     """Reads one walsender through one collector."""
 
-    def __init__(self, wire: Walsender, collector: Collector, lsn: int) -> None:
+    def __init__(self, wire: Walsender, collector: Collector, lsn: int, empty_every_s: float) -> None:
+        """Stream after *lsn*; a batch without deltas may carry the position on every *empty_every_s* seconds."""
         self._wire = wire
         self._collector = collector
         collector.skip_until = lsn
@@ -47,6 +46,7 @@ class Stream:
         self._pending_bytes = 0
         self._whole = 0
         self._open_xid = 0
+        self._empty_every_s = empty_every_s
         self._cut_at_s = time.monotonic()
         self.lsn = lsn
         """Where the last cut ended."""
@@ -139,7 +139,11 @@ class Stream:
 
     def _empty_cut(self) -> Cut | None:
         """Let the position pass over what others did, now and then."""
-        if self.continues or self.passed == self.lsn or time.monotonic() < self._cut_at_s + EMPTY_EVERY_S:
+        if (
+            self.continues
+            or self.passed == self.lsn
+            or time.monotonic() < self._cut_at_s + self._empty_every_s
+        ):
             return None
         return self._handed_out(Cut(self.passed, ()))
 

@@ -15,7 +15,6 @@ from agent.sources.postgresql_publication import Wanted, read_publication
 from agent.sources.postgresql_shapes import AFRESH, Shape
 from proto.errors import SchemaHold
 
-LOOK_EVERY_S: Final = 10.0
 # Made as a partition, it was empty when it came: then one transaction wrote its row type and its link to the parent.
 _PARTITIONS: Final = """
 SELECT c.oid, c.relname, i.xmin = t.xmin FROM pg_partition_tree(%s) p JOIN pg_class c ON c.oid = p.relid
@@ -27,18 +26,19 @@ Partitions = dict[int, tuple[str, bool]]
 class Watch:
     """The catalogue as it was, against the catalogue as it is."""
 
-    def __init__(self, connection: Connection, wanted: Iterable[Wanted]) -> None:
+    def __init__(self, connection: Connection, wanted: Iterable[Wanted], every_s: float) -> None:
         self._connection = connection
         self._wanted = tuple(wanted)
+        self._every_s = every_s
         self._entries = self._published()
         self._partitions = {shape.schema.name: self._parts(shape) for shape in self._shapes()}
-        self._look_at_s = time.monotonic() + LOOK_EVERY_S
+        self._look_at_s = time.monotonic() + every_s
 
     def look(self) -> list[SchemaHold]:
         """Tables whose rows or changes went unseen since the last look; empty when it is too early to look again."""
         if time.monotonic() < self._look_at_s:
             return []
-        self._look_at_s = time.monotonic() + LOOK_EVERY_S
+        self._look_at_s = time.monotonic() + self._every_s
         entries = self._published()
         gone = [name for name, entry in self._entries.items() if entries.get(name) != entry]
         self._entries = entries

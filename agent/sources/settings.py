@@ -73,6 +73,8 @@ class PostgresqlSettings(Section):
     page_rows: int = Field(default=20_000, gt=0)
     page_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
     """A page of a first copy ends at either limit."""
+    look_every_s: float = Field(default=10.0, gt=0)
+    """How often to look for what the log does not tell, and to let the position pass over what others changed."""
     slot_timeout_s: float = Field(default=30.0, gt=0)
     """How long making the slot may wait for transactions that are open at the source."""
 
