@@ -29,7 +29,8 @@ def main() -> int:
             style="red",
         )
         return 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
     home = Path(tempfile.mkdtemp(prefix="exchange-demo-")).resolve()
     # PostgreSQL refuses root's rights and has to get through to its own folder.
     home.chmod(0o711)

@@ -204,7 +204,7 @@ class Show:
         batches = (
             f"captured {flow.captured_seq} acknowledged {flow.acknowledged_seq} applied {flow.applied_seq}"
         )
-        self.console.print(f"  {flow.seconds:5.1f} s  {flow.state:<12} {counts}  {batches}")
+        self.console.print(f"  {flow.seconds:5.1f} s  {flow.state:<12} {counts}  {batches}", soft_wrap=True)
 
     def proof(self, tables: Sequence[Equality]) -> None:
         """Row counts and content digests of all three sides."""
