@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from central.daemon.service import SWEEP_S
 from central.intake import Intake
 from proto.batch import SealedBatch, chain
 from proto.channel import channel
@@ -78,6 +79,17 @@ def test_batches_are_accepted_and_become_rows(central: TestCentral) -> None:
         push.send(*chain_.events(20))
         push.until_applied(20)
     assert ids(central) == list(range(60))
+
+
+def test_an_accepted_batch_is_applied_at_once_and_not_at_the_next_sweep(central: TestCentral) -> None:
+    """Twenty batches, one after the other: waiting for sweeps would take twenty seconds."""
+    node, chain_ = central.node(), Chain(STREAM)
+    with node.push(chain_) as push:
+        began = time.monotonic()
+        for batch in chain_.events(20):
+            push.send(batch)
+            push.until_applied(batch.seq)
+        assert time.monotonic() - began < 20 * SWEEP_S / 2
 
 
 def test_a_large_batch_travels_in_parts(central: TestCentral) -> None:

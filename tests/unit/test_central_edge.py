@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from structlog.testing import capture_logs
 from central.appliers import Appliers
 from central.cli.template import Answers, render
 from central.jobs import WARN_DAYS, Expiry, Job, Jobs, days_left
+from central.rpc import exchange
 from central.rpc.assembly import Assembler, Budget
 from proto.batch import Head, SealedBatch
 from proto.channel import MAX_PART_BYTES, parts
@@ -165,6 +167,20 @@ def test_what_does_not_fit_in_memory_is_left_to_the_ledger() -> None:
     assert appliers.stop(5)
 
 
+def test_nothing_is_handed_over_after_a_hole() -> None:
+    """A batch that another central accepted lies between; the ledger has it."""
+    go = threading.Event()
+    stepper = Scripted(lambda: (go.wait(10), None)[1], ledger=4)
+    appliers = lanes({"a": stepper})
+    appliers.wake("a", [batch(1)])
+    appliers.wake("a", [batch(3)])
+    appliers.wake("a", [batch(2), batch(4)])
+    go.set()
+    eventually(lambda: stepper.applied_seq, 4)
+    assert all(b - a == 1 for given in stepper.given for a, b in itertools.pairwise(given))
+    assert appliers.stop(5)
+
+
 @pytest.mark.parametrize("error", [Poisoned("bad row"), Transient("away"), RuntimeError("bug")], ids=repr)
 def test_one_bad_stream_does_not_stop_another(error: Exception) -> None:
     """Even with a single thread, and even when it is our own bug."""
@@ -264,16 +280,34 @@ def test_a_full_window_pushes_back() -> None:
     asyncio.run(_fill_the_window())
 
 
-async def _fill_the_window() -> None:
-    from central.rpc.exchange import Window, _Lane
+def a_lane() -> exchange._Lane:
+    """An open push with a window of two batches."""
+    assembler = Assembler(STREAM, Budget(2**30))
+    return exchange._Lane(exchange_pb2.Hello(stream=STREAM), exchange.Window(2, 2**30), assembler, 0)
 
-    lane = _Lane(exchange_pb2.Hello(stream=STREAM), Window(2, 10**6), Assembler(STREAM, Budget(10**6)), 0)
+
+async def _fill_the_window() -> None:
+    lane = a_lane()
     await lane.put(batch(1))
     second = asyncio.create_task(lane.put(batch(2)))
     await asyncio.sleep(0)
     assert not second.done()
     assert [each.seq for each in await lane.next_group()] == [1, 2]
     await second
+
+
+def test_a_batch_that_was_begun_must_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that hangs in the middle of one does not hold its memory for ever; between batches it may rest."""
+    monkeypatch.setattr(exchange, "PROGRESS_DEADLINE_S", 0.05)
+
+    async def requests(count: int) -> AsyncIterator[exchange_pb2.PushRequest]:
+        for each in itertools.islice(parts(batch(size=2 * MAX_PART_BYTES)), count):
+            yield exchange_pb2.PushRequest(part=each.part)
+        await asyncio.sleep(0.3)
+
+    with pytest.raises(Transient, match="no progress"):
+        asyncio.run(exchange._receive(a_lane(), requests(1)))
+    asyncio.run(exchange._receive(a_lane(), requests(2)))
 
 
 def test_the_example_is_what_init_writes() -> None:
