@@ -26,13 +26,15 @@ _REASONS: Final = {
     "22021": "a text holds a character that PostgreSQL cannot store, such as U+0000",
     "22P05": "a text holds a character that the database's encoding does not have",
     "22P03": "a value is not in its column's binary form",
+    "08P01": "a value ends before its column's binary form does",
     "23502": "a key column is empty",
     "23505": "two rows have the same key, or the table has another unique index that refuses the row",
     "54000": "a row or a key is longer than PostgreSQL stores",
 }
 _HALTING: Final = ("53100", "42501", "28")
 _TRANSIENT: Final = ("08", "40", "53", "57", "55P03", "55006", "58030", "25006", "25P03", "25P04")
-_BAD_ROW: Final = ("22", "23", "54000")
+# 08P01 is how a receive function says that bytes are missing: the row is bad, not the connection.
+_BAD_ROW: Final = ("22", "23", "54000", "08P01")
 _COLUMN: Final = re.compile(r"^COPY .*, line \d+, column (.+?)(?::|$)", re.MULTILINE)
 _FIELD: Final = re.compile(r"f(\d+)")
 
@@ -48,10 +50,10 @@ def translate(
         return _halt(code, where)
     if code in _SHAPE:
         return SchemaHold(table, _SHAPE[code], where=where, fix=COPY_AFRESH)
-    if code.startswith(_TRANSIENT):
-        return Transient(f"the database asks to try again ({_name(code)})", where=where)
     if code.startswith(_BAD_ROW):
         return BadRow(table, _reason(error, code, columns), where=where, fix="mend the row at the source")
+    if code.startswith(_TRANSIENT):
+        return Transient(f"the database asks to try again ({_name(code)})", where=where)
     return None
 
 

@@ -163,6 +163,21 @@ def test_a_bad_row_names_its_column(homes: list[Home], say: Callable[..., Delta]
             home.apply(delta)
 
 
+@pytest.mark.parametrize("count", [1, 60])
+@pytest.mark.parametrize("length", [2, 8], ids=["short", "long"])
+def test_a_value_of_the_wrong_length_is_a_bad_row(homes: list[Home], count: int, length: int):
+    """Too few bytes or too many never look like a bad connection, which would be tried for ever."""
+    shown = pack([bytes(length), b"x"]) * count
+    for home in (each for each in homes if not each.is_sqlite):
+        home.prepare(NARROW)
+        for delta in (
+            Delta(NARROW, inserts=Frames(shown, count)),
+            Delta(NARROW, upserts=Frames(shown, count)),
+        ):
+            with pytest.raises(BadRow, match="binary form"):
+                home.apply(delta)
+
+
 def test_a_key_longer_than_an_index_takes_is_a_bad_row(home: Home):
     """SQLite takes it."""
     schema = schema_of("t", {"id": Kind.TEXT})
