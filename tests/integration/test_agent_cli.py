@@ -18,6 +18,7 @@ import psycopg
 import pytest
 import yaml
 
+from agent.cli.console import socket_of
 from agent.local import LocalClient, NotRunning
 from central.ca import Authority, make_authority
 from demo.system import System, attempt, command
@@ -59,7 +60,7 @@ def ask(system: System, *arguments: str) -> tuple[int, str, str]:
 def stream(system: System) -> node_pb2.StreamReport:
     """What the running agent says of the only stream; says nothing while nobody answers."""
     try:
-        with LocalClient(system.socket) as agent:
+        with LocalClient(socket_of(system.agent_config)) as agent:
             return agent.status().streams[0]
     except NotRunning:
         return node_pb2.StreamReport()
@@ -264,7 +265,8 @@ def test_check_prints_what_mends_it(system, database):
         assert code == 1 and missing[0]["fix"].splitlines()[0] in said
 
         for one in missing:
-            connection.execute(one["fix"])
+            connection.execute(one["fix"].partition("; and set manage_publication")[0])
+        edit(system, sources__0__manage_publication=False)
         assert [one for one in checked(system) if not one["passed"]] == []
         assert ask(system, "check")[0] == 0
         connection.execute("DROP PUBLICATION exchange_hr; DROP OWNED BY ex_reader; DROP ROLE ex_reader")

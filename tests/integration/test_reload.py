@@ -14,7 +14,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from agent.cli.console import STANDARD, STANDARD_SOCKET
+from agent.cli.console import STANDARD, STANDARD_SOCKET, socket_of
 from agent.local import LocalClient
 from agent.reload import SettingsWatch, differences, plan
 from agent.settings import DEFAULT_PATH, DEFAULT_SOCKET, Settings
@@ -204,7 +204,7 @@ def copied(system: System) -> dict[str, int]:
 def report(system: System) -> node_pb2.StreamReport:
     """What the agent says of its stream; nothing while it does not answer."""
     try:
-        with LocalClient(system.socket) as agent:
+        with LocalClient(socket_of(system.agent_config)) as agent:
             return agent.status().streams[0]
     except Refused:
         return node_pb2.StreamReport()
@@ -222,7 +222,7 @@ def test_a_running_agent_takes_up_tables_and_refuses_the_rest(system):
     assert "sources.hr.tables.household" in log and '"refused": ["central.address"]' in log
 
     system.agent_config.write_text(wanted.replace("sources:", "sauces:"))
-    with LocalClient(system.socket) as agent, pytest.raises(Refused, match="did you mean sources"):
+    with LocalClient(socket_of(system.agent_config)) as agent, pytest.raises(Refused, match="did you mean sources"):
         agent.reload()
     eventually(lambda: "settings_not_reloaded" in system.agent.log.read_text())
     assert copied(system) == {"person": 100, "household": 100}
