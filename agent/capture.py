@@ -295,7 +295,9 @@ class Session:
         for hold in self._source.holds():
             if not isinstance(hold, TableHold):
                 raise hold
-            self._put(hold)
+            # A table that is new in the settings was not published before; its copy begins after all that.
+            if not self._copies.starts_over(hold.table):
+                self._put(hold)
         if batch is None or not batch.continues:
             for item in self._copies.turn():
                 self._put(item)

@@ -57,6 +57,11 @@ class Copies:
             yield from self._begin(next(iter(wanted.values())))
         yield from self._pages()
 
+    def starts_over(self, table: str) -> bool:
+        """Whether a copy of *table* is ordered and not begun: it brings whatever passed by unseen."""
+        status = self._exchange.tables().get(table)
+        return status is not None and self._is_due(status) and not status.copy.begun
+
     def progress(self) -> str:
         """One sentence about the copy under way; empty if there is none."""
         current = self._current
