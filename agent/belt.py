@@ -20,10 +20,15 @@ class Ended(Exception):
 
 
 class Belt(Generic[T]):
-    """At most *room* things lie on it; what was taken counts as on its way until :meth:`done`."""
+    """At most *room* things of together *weight* lie on it, or one of any weight.
 
-    def __init__(self, room: int) -> None:
+    What was taken counts as on its way until :meth:`done`.
+    """
+
+    def __init__(self, room: int, weight: int, weigh: Callable[[T], int]) -> None:
         self._room = room
+        self._weight = weight
+        self._weigh = weigh
         self._items: deque[T] = deque()
         self._taken = False
         self._closed = False
@@ -33,10 +38,10 @@ class Belt(Generic[T]):
     def put(self, item: T, timeout_s: float) -> bool:
         """Lay *item* on it; False when there was no room in time. Raises Ended when closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or len(self._items) < self._room, timeout_s)
+            fits = self._changed.wait_for(lambda: self._closed or self._takes(item), timeout_s)
             if self._closed:
                 raise Ended(self._cause)
-            if len(self._items) >= self._room:
+            if not fits:
                 return False
             self._items.append(item)
             self._changed.notify_all()
@@ -88,3 +93,8 @@ class Belt(Generic[T]):
                 if not self._changed.wait(max(0.0, until - time.monotonic())):
                     return False
             return not self._items and not self._taken
+
+    def _takes(self, item: T) -> bool:
+        if len(self._items) >= self._room:
+            return False
+        return not self._items or sum(map(self._weigh, self._items)) + self._weigh(item) <= self._weight

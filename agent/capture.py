@@ -167,7 +167,7 @@ class Session:
         self._limits = limits
         self._state = state
         self._copies = Copies(source, exchange, source.resume_table)
-        self._belt: Belt[Item] = Belt(BELT_ITEMS)
+        self._belt: Belt[Item] = Belt(BELT_ITEMS, limits.bytes, _weight)
         self._ending = threading.Event()
         self._committed: Position = ""
         self._seq = 0
@@ -332,3 +332,10 @@ class Session:
             self._state.set(
                 State.RUNNING, f"streaming at {self._committed}, {waiting} batches wait for central"
             )
+
+
+def _weight(item: Item) -> int:
+    """What lies on the belt is memory; pages and full batches come one at a time."""
+    if isinstance(item, Batch):
+        return item.size_bytes
+    return len(item.page.frames.data) if isinstance(item, CopyPage) else 0

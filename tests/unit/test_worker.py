@@ -136,7 +136,7 @@ def test_a_state_keeps_when_it_began_and_measures_what_flows() -> None:
 
 def test_a_belt_holds_as_much_as_it_has_room_for() -> None:
     """What is full says so in time; what is taken makes room; what arrived makes it idle."""
-    belt: Belt[int] = Belt(2)
+    belt: Belt[int] = Belt(2, 10, int)
     assert belt.put(1, 0)
     assert belt.put(2, 0)
     assert not belt.put(3, 0.01)
@@ -148,9 +148,20 @@ def test_a_belt_holds_as_much_as_it_has_room_for() -> None:
     assert (before, belt.idle, belt.wait_idle(0.01)) == ((False, False), True, True)
 
 
+def test_a_heavy_thing_lies_alone() -> None:
+    """One of any weight fits on an empty belt; beside another only what is light enough."""
+    belt: Belt[int] = Belt(2, 10, int)
+    assert belt.put(50, 0)
+    assert not belt.put(1, 0.01)
+    belt.take()
+    assert belt.put(4, 0)
+    assert not belt.put(7, 0.01)
+    assert belt.put(6, 0)
+
+
 def test_a_closed_belt_gives_what_it_has_and_then_the_first_cause() -> None:
     """Whoever fails first ends both."""
-    belt: Belt[int] = Belt(2)
+    belt: Belt[int] = Belt(2, 10, int)
     cause = Transient("the link broke")
     belt.put(1, 0)
     belt.close(cause)
