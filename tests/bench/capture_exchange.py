@@ -1,6 +1,6 @@
 """The first hop alone: business PostgreSQL → capture → exchange database, without central.
 
-    python -m tests.bench.capture_exchange [--changes N] [--sqlite] [--profile]
+    python -m tests.bench.capture_exchange [--changes N] [--size ROWS] [--sqlite] [--profile]
 
 Prints rows per second of a first copy and of a backlog, and what our process spent of its core per row.
 """
@@ -103,10 +103,10 @@ class Runs:
         pstats.Stats(profiler).sort_stats("tottime").print_stats(14)
 
 
-def _measure(runs: Runs, cluster: Cluster, business: str, changes: int) -> None:
+def _measure(runs: Runs, cluster: Cluster, business: str, changes: int, size: int) -> None:
     runs.until("first copy", _copied)
     with cluster.connect(business) as connection:
-        workload.bulk(connection, changes // SIZE, SIZE, workload.BASE_ROWS)
+        workload.bulk(connection, changes // size, size, workload.BASE_ROWS)
         end = _lsn(connection.execute("SELECT pg_current_wal_lsn()::text").fetchone()[0])
     runs.until("backlog", lambda capture: _passed(capture.state.read().position, end))
 
@@ -136,6 +136,7 @@ def _cpu_s() -> float:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--changes", type=int, default=1_000_000)
+    parser.add_argument("--size", type=int, default=SIZE, help="changes per source transaction")
     parser.add_argument("--sqlite", action="store_true", help="exchange database in a SQLite file")
     parser.add_argument("--profile", action="store_true", help="profile the committing thread")
     return parser.parse_args()
