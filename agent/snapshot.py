@@ -48,14 +48,18 @@ class Copies:
 
     def turn(self) -> Iterator[Begin | CopyPage | TableHold]:
         """What is to be committed before the next batch of the stream. Call at commit boundaries."""
-        wanted = {name: status for name, status in self._exchange.tables().items() if self._is_due(status)}
+        wanted = self._wanted()
         current = self._current
         if current and not self._is_current(wanted.get(current.table), current):
             # Held or ordered anew: what the source still brings of it belongs to the past.
             self._current = None
-        if self._current is None and wanted:
-            yield from self._begin(next(iter(wanted.values())))
-        yield from self._pages()
+        more = True
+        while more:
+            if self._current is None and (wanted := self._wanted()):
+                yield from self._begin(next(iter(wanted.values())))
+            yield from self._pages()
+            # The next table at once: at a quiet source the next turn is a whole wait away.
+            more = self._current is None and bool(self._wanted())
 
     def starts_over(self, table: str) -> bool:
         """Whether a copy of *table* is ordered and not begun: it brings whatever passed by unseen."""
@@ -108,6 +112,9 @@ class Copies:
         raise SchemaHold(
             table, "it is not captured any more", fix="add it to the source's tables, then copy it afresh"
         )
+
+    def _wanted(self) -> dict[str, TableStatus]:
+        return {name: status for name, status in self._exchange.tables().items() if self._is_due(status)}
 
     def _is_due(self, status: TableStatus) -> bool:
         # A last page that waits to be committed is finished for us, though the database does not say so yet.
