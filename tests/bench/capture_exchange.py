@@ -63,6 +63,7 @@ def main() -> None:
             cluster,
             business,
             arguments.changes,
+            arguments.size,
         )
 
 
