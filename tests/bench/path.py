@@ -76,7 +76,7 @@ class OurPath:
         return int(line.split()[1]) / 1024
 
     def _tell(self, verb: str, *what: str) -> None:
-        with LocalClient(self.system.socket) as agent:
+        with LocalClient(self.system.socket_path) as agent:
             getattr(agent, verb)(SOURCE, *what)
 
     def _wait_until_gone(self, central: psycopg.Connection[Any], last: int) -> None:
