@@ -1,3 +1,8 @@
 """Fixtures are plug-ins, named for what they give."""
 
-pytest_plugins = ["tests.support.postgres", "tests.support.proxy", "tests.support.department"]
+pytest_plugins = [
+    "tests.support.postgres",
+    "tests.support.proxy",
+    "tests.support.department",
+    "tests.support.listener",
+]

@@ -83,15 +83,14 @@ FROM pg_attribute a
 WHERE a.attrelid = ANY(%s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum
 """
 
-# Only an index that can be a key: unique, immediate, whole, on plain columns.
+# Only an index that can be a key: unique, whole, on plain columns.
 _INDEXES: Final = """
-SELECT i.indrelid, c.relname, i.indisprimary, i.indisreplident,
+SELECT i.indrelid, c.relname, i.indisprimary, i.indisreplident, i.indimmediate,
     ARRAY(SELECT a.attname FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place)
           JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
           WHERE k.place <= i.indnkeyatts ORDER BY k.place)::text[]
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 WHERE i.indrelid = ANY(%s::oid[]) AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
-    AND i.indimmediate
 """
 
 _Row = tuple[Any, ...]
@@ -139,6 +138,8 @@ class Index:
     name: str
     is_primary: bool
     is_identity: bool
+    is_immediate: bool
+    """A deferrable key is unique only at the end of a transaction; the server does not take it as an identity."""
     columns: tuple[str, ...]
 
 
@@ -178,7 +179,8 @@ class TableFacts:
             return tuple(column.name for column in self.columns if not column.generated)
         if self.identity == "i":
             return next((index.columns for index in self.indexes if index.is_identity), ())
-        return self.primary_key if self.identity == "d" else ()
+        usable = (index.columns for index in self.indexes if index.is_primary and index.is_immediate)
+        return next(usable, ()) if self.identity == "d" else ()
 
 
 class Catalog:
@@ -227,7 +229,9 @@ class Catalog:
 
 def _facts(table: _Row, columns: Sequence[_Row], indexes: Sequence[_Row]) -> TableFacts:
     its_columns = tuple(ColumnFacts(*row[1:]) for row in columns if row[0] == table[0])
-    its_indexes = tuple(Index(row[1], row[2], row[3], tuple(row[4])) for row in indexes if row[0] == table[0])
+    its_indexes = tuple(
+        Index(row[1], row[2], row[3], row[4], tuple(row[5])) for row in indexes if row[0] == table[0]
+    )
     relid, namespace, name, relkind, identity, is_partition, readable = table
     return TableFacts(
         relid, namespace, name, relkind, identity, is_partition, readable, its_columns, its_indexes

@@ -64,6 +64,7 @@ class Shapes:
         self._planned: dict[bytes, Shape] = {}
         self._streamed: set[str] = set()
         self._dismissed: set[int] = set()
+        self._refused: set[str] = set()
 
     def read(self, settings: TableSettings) -> Shape:
         """The table's shape as the catalogue has it now; raises SchemaHold if it cannot be captured."""
@@ -76,40 +77,35 @@ class Shapes:
         if facts.relkind not in ("r", "p"):
             raise SchemaHold(name, f"{settings.table} is not a table", fix="list the tables it reads from")
         columns = {column.name: column for column in facts.columns if not column.generated}
-        chosen = self._chosen(settings, facts, list(columns))
+        key = self._key(settings, facts.primary_key)
+        chosen = self._chosen(settings, key, list(columns))
         found = [(columns[each].name, columns[each].type_oid, columns[each].modifier) for each in chosen]
-        return self._shape(settings, facts, found)
+        return self._shape(settings, facts, key, found)
 
     def open(self, settings: TableSettings) -> Shape:
         """Begin, or begin again, with the table as the catalogue has it."""
         shape = self.read(settings)
         self._streamed.discard(settings.catalogued)
+        self._refused.discard(settings.catalogued)
         self._dismissed.discard(shape.facts.relid)
         self.now[settings.catalogued] = shape
         return shape
 
     def plan(self, relation: Relation) -> TablePlan | None:
         """How to read the changes of *relation*; None when it is not captured or held."""
-        settings = self._tables.get((relation.namespace, relation.name))
-        if settings is None or self._is_held(settings.catalogued):
+        settings = self._tables.get((relation.namespace, relation.name)) or self._renamed(relation)
+        if settings is None or relation.relid in self._dismissed:
             return None
-        facts = self._catalog.tables([settings.place]).get(settings.place)
-        before = self.now.get(settings.catalogued)
-        known = facts or (before.facts if before else None)
-        if known is None:
+        name = settings.catalogued
+        if self._is_held(name) or name in self._refused:
             return None
-        if relation.relid in self._dismissed:
-            return None
-        self._same_table(settings, relation, before)
-        described = {column.name: column for column in relation.columns}
-        chosen = self._chosen(settings, known, list(described))
-        found = [(each, described[each].type_oid, described[each].type_modifier) for each in chosen]
-        shape = self._shape(settings, known, found)
-        check_identity(shape, [column.name for column in relation.columns if column.is_key])
-        self._compatible(before, shape)
-        self.now[settings.catalogued] = shape
-        self._planned[shape.schema.fingerprint] = shape
-        self._streamed.add(settings.catalogued)
+        try:
+            shape = self._follow(settings, relation)
+        except SchemaHold:
+            self._refused.add(name)
+            raise
+        self.now[name] = self._planned[shape.schema.fingerprint] = shape
+        self._streamed.add(name)
         names = [column.name for column in relation.columns]
         texts = frozenset(at for at, part in enumerate(shape.parts) if part.type.kind is Kind.OTHER)
         return TablePlan(shape.schema, tuple(names.index(part.name) for part in shape.parts), texts)
@@ -118,9 +114,32 @@ class Shapes:
         """The shape that a delta of this schema was planned with; a batch may span a change of structure."""
         return self._planned[schema.fingerprint]
 
-    def _chosen(self, settings: TableSettings, facts: TableFacts, there: Sequence[str]) -> list[str]:
+    def _renamed(self, relation: Relation) -> TableSettings | None:
+        """The settings of the table that now appears under a name nobody captures."""
+        found = (shape.settings for shape in self.now.values() if shape.facts.relid == relation.relid)
+        return next(found, None)
+
+    def _follow(self, settings: TableSettings, relation: Relation) -> Shape:
+        """The shape of *relation*, if the rows we have are still right with it."""
+        before = self.now.get(settings.catalogued)
+        facts = self._catalog.tables([settings.place]).get(settings.place)
+        known = facts or (before.facts if before else None)
+        if known is None or (relation.namespace, relation.name) != settings.place:
+            raise SchemaHold(settings.catalogued, f"{settings.table} was renamed or dropped", fix=AFRESH)
+        if before is not None and before.facts.relid != relation.relid:
+            self._dismissed |= {before.facts.relid, relation.relid}
+            raise SchemaHold(settings.catalogued, f"another table took the name {settings.table}", fix=AFRESH)
+        key = self._key(settings, _key_then(relation, before, known))
+        described = {column.name: column for column in relation.columns}
+        chosen = self._chosen(settings, key, list(described))
+        found = [(each, described[each].type_oid, described[each].type_modifier) for each in chosen]
+        shape = self._shape(settings, known, key, found)
+        check_identity(shape, [column.name for column in relation.columns if column.is_key])
+        self._compatible(before, shape)
+        return shape
+
+    def _chosen(self, settings: TableSettings, key: Sequence[str], there: Sequence[str]) -> list[str]:
         """The captured columns, the key's always among them."""
-        key = self._key(settings, facts)
         wanted = list(there) if settings.columns is None else [*settings.columns]
         wanted += [name for name in key if name not in wanted]
         missing = [name for name in wanted if name not in there]
@@ -132,11 +151,11 @@ class Shapes:
             )
         return wanted
 
-    def _key(self, settings: TableSettings, facts: TableFacts) -> tuple[str, ...]:
+    def _key(self, settings: TableSettings, primary: tuple[str, ...]) -> tuple[str, ...]:
         if settings.key is not None:
             return settings.key
-        if facts.primary_key or settings.append_only:
-            return facts.primary_key
+        if primary or settings.append_only:
+            return primary
         raise SchemaHold(
             settings.catalogued,
             "the table has no primary key",
@@ -144,7 +163,11 @@ class Shapes:
         )
 
     def _shape(
-        self, settings: TableSettings, facts: TableFacts, found: Sequence[tuple[str, int, int]]
+        self,
+        settings: TableSettings,
+        facts: TableFacts,
+        key: tuple[str, ...],
+        found: Sequence[tuple[str, int, int]],
     ) -> Shape:
         now = {column.name: column for column in facts.columns}
         types = self._catalog.types([type_oid for _, type_oid, _ in found])
@@ -158,13 +181,8 @@ class Shapes:
                 )
             parts.append(Part(name, modifier, types[type_oid]))
         columns = tuple(_column(part, now.get(part.name)) for part in parts)
-        schema = TableSchema(settings.catalogued, columns, self._key(settings, facts))
+        schema = TableSchema(settings.catalogued, columns, key)
         return Shape(settings, facts, schema, tuple(parts))
-
-    def _same_table(self, settings: TableSettings, relation: Relation, before: Shape | None) -> None:
-        if before is not None and before.facts.relid != relation.relid:
-            self._dismissed |= {before.facts.relid, relation.relid}
-            raise SchemaHold(settings.catalogued, f"another table took the name {settings.table}", fix=AFRESH)
 
     def _compatible(self, before: Shape | None, shape: Shape) -> None:
         """Refuse what changed the rows we have without a word in the log.
@@ -223,13 +241,25 @@ def same_values(before: Part, after: Part) -> bool:
 
 def identity_fix(facts: TableFacts, key: Sequence[str]) -> str:
     """The statement that makes updates and deletes carry the key."""
-    if tuple(key) == facts.primary_key:
+    serving = [each for each in facts.indexes if set(each.columns) == set(key) and each.is_immediate]
+    if any(each.is_primary for each in serving):
         return f"ALTER TABLE {facts.quoted} REPLICA IDENTITY DEFAULT"
-    index = next((index.name for index in facts.indexes if set(index.columns) == set(key)), None)
+    index = next((each.name for each in serving), None)
+    if index is None and tuple(key) == facts.primary_key:
+        return f"ALTER TABLE {facts.quoted} REPLICA IDENTITY FULL"
     if index is None:
         columns = ", ".join(quoted(name) for name in key)
         return f"ALTER TABLE {facts.quoted} ADD PRIMARY KEY ({columns})"
     return f"ALTER TABLE {facts.quoted} REPLICA IDENTITY USING INDEX {quoted(index)}"
+
+
+def _key_then(relation: Relation, before: Shape | None, now: TableFacts) -> tuple[str, ...]:
+    """The primary key when the change was made, which the catalogue may have left behind."""
+    if relation.identity != "d":
+        return before.schema.key if before is not None else now.primary_key
+    told = tuple(column.name for column in relation.columns if column.is_key)
+    ordered = [now.primary_key, *([before.schema.key] if before is not None else [])]
+    return next((key for key in ordered if set(key) == set(told)), told)
 
 
 def _column(part: Part, now: ColumnFacts | None) -> Column:

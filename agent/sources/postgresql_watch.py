@@ -20,6 +20,10 @@ _PARTITIONS: Final = """
 SELECT c.oid, c.relname, i.xmin = t.xmin FROM pg_partition_tree(%s) p JOIN pg_class c ON c.oid = p.relid
 JOIN pg_inherits i ON i.inhrelid = c.oid JOIN pg_type t ON t.oid = c.reltype
 """
+_NAMES: Final = """
+SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY(%s::oid[])
+"""
 Partitions = dict[int, tuple[str, bool]]
 
 
@@ -32,6 +36,7 @@ class Watch:
         self._every_s = every_s
         self._entries = self._published()
         self._partitions = {shape.schema.name: self._parts(shape) for shape in self._shapes()}
+        self._told: set[str] = set()
         self._look_at_s = time.monotonic() + every_s
 
     def look(self) -> list[SchemaHold]:
@@ -46,7 +51,12 @@ class Watch:
             SchemaHold(name, "the table was taken out of its publication, or put back", fix=AFRESH)
             for name in gone
         ]
-        return [*left, *(hold for shape in self._shapes() for hold in self._moved(shape))]
+        renamed = [
+            SchemaHold(name, "the table was renamed or dropped", fix=AFRESH)
+            for name in self._renamed()
+            if name not in gone
+        ]
+        return [*left, *renamed, *(hold for shape in self._shapes() for hold in self._moved(shape))]
 
     def _shapes(self) -> Iterator[Shape]:
         return (shape for wanted in self._wanted for shape in wanted.shapes)
@@ -60,6 +70,18 @@ class Watch:
                 if publication is not None and not wanted.lacks(shape, publication):
                     entry = publication.entry(shape.facts.relid)
                     found[shape.schema.name] = entry.oid if entry else 0
+        return found
+
+    def _renamed(self) -> list[str]:
+        """Tables that are no longer what their name says; told once."""
+        shapes = {shape.facts.relid: shape for shape in self._shapes() if shape.schema.name not in self._told}
+        with translated("the tables' names"):
+            rows = self._connection.execute(_NAMES, (list(shapes),)).fetchall()
+        there = {relid: (namespace, name) for relid, namespace, name in rows}
+        found = [
+            shape.schema.name for relid, shape in shapes.items() if there.get(relid) != shape.settings.place
+        ]
+        self._told.update(found)
         return found
 
     def _moved(self, shape: Shape) -> Iterator[SchemaHold]:
