@@ -40,6 +40,7 @@ class Jobs:
 
     def __init__(self, on_bug: Callable[[str, BaseException], None]) -> None:
         self._on_bug = on_bug
+        self._said: dict[str, str] = {}
         self._scheduler = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(THREADS)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -72,8 +73,12 @@ class Jobs:
     def _run(self, name: str, job: Callable[[], None]) -> None:
         try:
             job()
+            self._said.pop(name, None)
         except ExchangeError as error:
-            _log.warning("job_failed", job=name, code=error.code, error=str(error))
+            # Said once, not every ten seconds until somebody comes.
+            if self._said.get(name) != str(error):
+                self._said[name] = str(error)
+                _log.warning("job_failed", job=name, code=error.code, error=str(error))
         except BaseException as error:  # noqa: BLE001 - handed to the supervisor, which ends the daemon
             self._on_bug(name, error)
 
@@ -173,6 +178,8 @@ class Heart:
                 return self._node.pause(source)
             case "resume":
                 return self._node.resume(source)
+            case "snapshot" if not table:
+                raise Refused("a copy of every table is the department's to order")
             case "snapshot":
                 return self._node.snapshot(source, table)
             case _:
@@ -186,10 +193,10 @@ class CertificateWatch:
         self._identity = identity
         self._warned: tuple[str, int] = ("", 0)
 
-    def look(self) -> None:
+    def look(self, now: datetime | None = None) -> None:
         """Warn if it is time to; raises Credential when the certificate cannot be used any more."""
         identity = self._identity()
-        left = (identity.not_after - datetime.now(UTC)).total_seconds() / 86400
+        left = (identity.not_after - (now or datetime.now(UTC))).total_seconds() / 86400
         due = min((days for days in WARN_DAYS if left <= days), default=0)
         if due and (identity.not_after.isoformat(), due) != self._warned:
             self._warned = (identity.not_after.isoformat(), due)

@@ -41,12 +41,19 @@ def status(config: Config = STANDARD, watch: Watch = False, as_json: AsJson = Fa
 
 
 def snapshot(
-    table: Annotated[str, typer.Argument(help="Catalogued name of the table.")],
+    table: Annotated[str, typer.Argument(help="Catalogued name of the table.")] = "",
+    every: Annotated[
+        bool, typer.Option("--all", help="Every table of the source: the way out of a gap.")
+    ] = False,
     source: Source = "",
     config: Config = STANDARD,
 ) -> None:
     """Copy a table afresh; changes keep flowing beside it."""
     with told(), client(config) as agent:
+        from proto.errors import Refused
+
+        if bool(table) == every:
+            raise Refused("either a table or --all", fix="exchange-agent snapshot TABLE, or snapshot --all")
         say(agent.snapshot(source, table))
 
 

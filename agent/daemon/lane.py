@@ -17,7 +17,7 @@ from agent.sources.postgresql import PostgresqlSource
 from agent.sources.source import Retained
 from agent.status import View, report
 from agent.worker import StreamState, run_worker
-from proto.errors import ExchangeError, Transient
+from proto.errors import ExchangeError, Refused, Transient
 from proto.states import State
 from proto.v1 import node_pb2
 
@@ -102,14 +102,13 @@ class Lane:
             self._settings, self._source = settings, source
             if not capture_changed:
                 return
-            paused = self._capture.state.paused
             self._no_capture.set()
             self._capture.stop()
             self._joined("capture", None)
             self._no_capture.clear()
-            self._capture = self._new_capture()
-            if paused:
-                self._capture.pause()
+            state, self._capture = self._capture.state, self._new_capture()
+            # What was counted goes on, and so does a pause.
+            self._capture.state = state
             self._spawn("capture", self._capture_on)
 
     # What people ask
@@ -126,10 +125,13 @@ class Lane:
 
     def order_copy(self, table: str, who: str) -> None:
         """Copy *table* afresh; all of them with ``""``, which also mends a gap."""
-        if table:
-            self._capture.order_copy(table, who)
-        else:
+        if not table:
             self._capture.begin_anew(who, "asked to copy every table afresh")
+            return
+        known = [one.catalogued for one in self._source.tables]
+        if table not in known:
+            raise Refused(f"{self.name} has no table {table}", fix=f"one of: {', '.join(known)}")
+        self._capture.order_copy(table, who)
 
     def retry(self, table: str, who: str) -> None:
         """Apply the held changes of *table* again."""

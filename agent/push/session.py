@@ -155,7 +155,8 @@ class Session:
                 self._desk.pace.lost()
         self._end(None)
         self._call.close()
-        self._reader.join(timeout=5)
+        # It may be asking why the connection failed; nobody needs the answer any more.
+        self._reader.join(timeout=1)
 
     def _hello(self) -> exchange_pb2.PushRequest:
         exchange = self._desk.exchange
@@ -195,7 +196,7 @@ class Session:
             raise Gap(
                 f"central needs batch {theirs.seq + 1}, the outbox begins at {self._oldest}",
                 where=where,
-                fix="copy the stream's tables afresh: exchange-agent snapshot",
+                fix=f"{fix}; once the platform released the stream: exchange-agent snapshot --all",
             )
 
     def _requests(self, hello: exchange_pb2.PushRequest) -> Iterator[exchange_pb2.PushRequest]:
