@@ -19,6 +19,9 @@ MOVES_EVERY: Final = 12
 """After so many kills the stream must have moved: a system that only survives is not enough."""
 _pause = Event()
 
+IMPATIENT: Final = {"central": {"progress_timeout_s": 2, "welcome_timeout_s": 2}}
+"""Settings with which a black hole is noticed before a test has ended."""
+
 Kill = Callable[[], None]
 
 
@@ -54,12 +57,18 @@ class Nemesis:
             "agent": lambda: self.trial.crash(self.trial.system.agent, down_s),
             "central": lambda: self.trial.crash(self.trial.system.central, down_s),
             "both": lambda: self._kill_both(down_s),
+            "network": self._storm,
             "business": lambda: crash(self.trial.business, down_s),
             "exchange": lambda: crash(self.trial.homes.exchange, down_s),
             "platform": lambda: crash(self.trial.homes.central, down_s),
         }[target]()
         self.kills[target] += 2 if target == "both" else 1
         self.trial.check()
+
+    def _storm(self) -> None:
+        self._rng.choice(weathers(self.trial))()
+        _pause.wait(self._rng.uniform(0.1, 2.0))
+        self.trial.net.heal()
 
     def _kill_both(self, down_s: float) -> None:
         self.trial.system.agent.kill()
@@ -74,3 +83,17 @@ def crash(server: Cluster | None, down_s: float) -> None:
     server.kill()
     _pause.wait(down_s)
     server.start()
+
+
+def weathers(trial: Trial) -> list[Callable[[], None]]:
+    """What may happen to the link between agent and central; each is undone by ``heal``."""
+    net, rng = trial.net, trial.rng
+    return [
+        net.cut,
+        lambda: net.cut(refuse=True),
+        net.black_hole,
+        lambda: net.black_hole_after_request(rng.randrange(1, 6)),
+        lambda: net.delay(rng.uniform(0.02, 0.2)),
+        lambda: net.drip(rng.uniform(20_000, 200_000)),
+        net.pause,
+    ]

@@ -1,0 +1,1 @@
+"""Kills and bad networks for as long as one likes."""
