@@ -31,7 +31,7 @@ from agent.sources.postgresql_watch import Watch
 from agent.sources.postgresql_wire import Wakeup, Walsender
 from agent.sources.settings import PostgresqlSettings, TableSettings
 from proto.batch import Position
-from proto.errors import Credential, Refused, SchemaHold, TableHold
+from proto.errors import Credential, SchemaHold, TableHold, Transient
 
 
 class Holds:
@@ -130,17 +130,21 @@ class Opening:
     def _shapes(self, shapes: Shapes) -> list[Shape]:
         """The tables that can be captured; the others are held."""
         found: list[Shape] = []
+        held: list[SchemaHold] = []
         for settings in self._settings.tables:
             try:
                 shape = shapes.open(settings)
                 check_identity(shape, shape.facts.identity_columns)
                 found.append(shape)
             except SchemaHold as hold:
-                self._holds.add(hold)
+                held.append(hold)
         if not found:
-            raise Refused(
-                "none of the tables can be captured", where=self._settings.name, fix="see the holds"
-            )
+            # Nothing to publish, so nothing to stream: it begins by itself once one of them can be captured.
+            first = held[0]
+            what = f"none of the tables can be captured; {first.table}: {first.what}"
+            raise Transient(what, where=self._settings.name, fix=first.fix)
+        for hold in held:
+            self._holds.add(hold)
         return found
 
     def _publish(

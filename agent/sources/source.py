@@ -84,9 +84,9 @@ class Source(Protocol):
         ...
 
     def schemas(self) -> list[TableSchema]:
-        """The captured tables as they are now, in configured order.
+        """The captured tables as they are now, in configured order; :meth:`holds` tells why one is left out.
 
-        Raises SchemaHold for a table that is missing or has no key, Credential or Transient if not reachable.
+        Raises Credential or Transient if the source is not reachable.
         """
         ...
 
