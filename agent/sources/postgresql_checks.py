@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
-from agent.sources.postgresql_catalog import Catalog, TableFacts, literal, quoted
+from agent.sources.postgresql_catalog import Catalog, TableFacts, quoted
 from agent.sources.postgresql_connection import Connection, connect
 from agent.sources.postgresql_publication import Wanted, read_publication, wanted_publications
 from agent.sources.postgresql_shapes import Shape, Shapes, check_identity
-from agent.sources.postgresql_slot import PLUGIN, read_slot
+from agent.sources.postgresql_slot import AFRESH, OTHER_NAME, PLUGIN, read_slot
 from agent.sources.settings import PostgresqlSettings
 from agent.sources.source import Finding
 from proto.errors import ExchangeError, SchemaHold
@@ -41,12 +42,8 @@ def check(settings: PostgresqlSettings) -> list[Finding]:
         with connect(settings.dsn.get_secret_value(), settings.name) as connection:
             return list(_Checks(settings, connection).findings())
     except ExchangeError as error:
-        fix = (
-            f"{_create_role(settings)}; then mend the dsn"
-            if error.code == "CREDENTIAL"
-            else "start the server"
-        )
-        return [Finding("connection", False, str(error), error.fix or fix)]
+        fix = _mend_login(settings) if error.code == "CREDENTIAL" else error.fix or "start the server"
+        return [Finding("connection", False, error.what, fix)]
 
 
 class _Checks:
@@ -57,11 +54,13 @@ class _Checks:
         self._connection = connection
         self._user = quoted(connection.info.user)
         self._version = connection.info.server_version
+        self._is_super = False
         self._shapes = Shapes(Catalog(connection, settings.name), settings.tables, lambda _: False)
 
     def findings(self) -> Iterator[Finding]:
         """Server, account, tables, publication, slot."""
         account = self._one(_ACCOUNT)
+        self._is_super = bool(account[1])
         yield from self._server(account)
         yield from self._account(account)
         shapes: list[Shape] = []
@@ -101,12 +100,11 @@ class _Checks:
             f"{name} may read the server's log|{name} may not read the server's log",
             fix,
         )
-        fix = f"ALTER ROLE {self._user} NOSUPERUSER"
         yield _told(
             "no superuser",
             not is_super,
             f"{name} is an ordinary account|{name} is a superuser and could write anything",
-            fix,
+            f"{_create_role(self._settings)}; then use it in the dsn",
         )
 
     def _table(self, shape: Shape) -> Iterator[Finding]:
@@ -122,17 +120,8 @@ class _Checks:
             "every captured column can be read|not every captured column can be read",
             grant,
         )
-        revoke = f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {facts.quoted} FROM {self._user}, PUBLIC"
-        if self._one(
-            "SELECT pg_get_userbyid(relowner) = current_user FROM pg_class WHERE oid = %s", facts.relid
-        )[0]:
-            revoke = f"ALTER TABLE {facts.quoted} OWNER TO an account that is not {self._user}"
-        yield _told(
-            f"table {name}: no writing",
-            not self._may_write(facts),
-            "the account cannot write to it|the account could write to it",
-            revoke,
-        )
+        if not self._is_super:
+            yield self._no_writing(facts, name)
         left_out = [column.name for column in facts.columns if column.generated]
         if left_out and shape.settings.columns is None:
             sentence = f"generated columns are not in the log and are left out: {', '.join(left_out)}"
@@ -142,6 +131,14 @@ class _Checks:
             yield Finding(
                 f"table {name}: no key", True, sentence, f"ALTER TABLE {facts.quoted} ADD PRIMARY KEY (…)"
             )
+
+    def _no_writing(self, facts: TableFacts, name: str) -> Finding:
+        query = "SELECT pg_get_userbyid(relowner) = current_user FROM pg_class WHERE oid = %s"
+        mend = f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {facts.quoted} FROM {self._user}, PUBLIC"
+        if self._one(query, facts.relid)[0]:
+            mend = f"{_create_role(self._settings)}; then use it in the dsn: an owner can write to its tables"
+        sentence = "the account cannot write to it|the account could write to it"
+        return _told(f"table {name}: no writing", not self._may_write(facts), sentence, mend)
 
     def _publication(self, wanted: Wanted, *, may_create: bool) -> Iterator[Finding]:
         publication = read_publication(self._connection, wanted.name)
@@ -171,12 +168,11 @@ class _Checks:
             fix = f"ALTER SYSTEM SET max_wal_senders = {account[9] + 4}; then restart the server"
             yield _told("walsenders", free, f"{account[10]} of {account[9]} walsenders are used", fix)
         else:
-            good = not slot.lost_why and (slot.plugin, slot.database) == (
-                PLUGIN,
-                self._connection.info.dbname,
-            )
-            sentence = slot.lost_why or f"it is there, for {slot.plugin} in database {slot.database}"
-            yield _told(f"slot {name}", good, sentence, f"SELECT pg_drop_replication_slot({literal(name)})")
+            is_ours = (slot.plugin, slot.database) == (PLUGIN, self._connection.info.dbname)
+            reader = f", read by process {slot.active_pid} now" if slot.active_pid is not None else ""
+            sentence = slot.lost_why or f"it is there, for {slot.plugin} in database {slot.database}{reader}"
+            fix = AFRESH if is_ours else OTHER_NAME
+            yield _told(f"slot {name}", is_ours and not slot.lost_why, sentence, fix)
         if account[11] == "-1":
             sentence = "an absent agent could fill the server's disk: nothing limits what a slot keeps"
             fix = "ALTER SYSTEM SET max_slot_wal_keep_size = '16GB'; SELECT pg_reload_conf()"
@@ -218,8 +214,19 @@ def _told(name: str, passed: bool, sentence: str, fix: str) -> Finding:
     return Finding(name, passed, good if passed else bad or good, "" if passed else fix)
 
 
-def _create_role(settings: PostgresqlSettings) -> str:
+def _create_role(settings: PostgresqlSettings, name: str = "") -> str:
     return (
-        f"CREATE ROLE {quoted(f'exchange_{settings.name}')} LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE "
-        "NOINHERIT CONNECTION LIMIT 6 PASSWORD '…'"
+        f"CREATE ROLE {quoted(name or f'exchange_{settings.name}')} LOGIN REPLICATION NOSUPERUSER NOCREATEDB "
+        "NOCREATEROLE NOINHERIT CONNECTION LIMIT 6 PASSWORD '…'"
+    )
+
+
+def _mend_login(settings: PostgresqlSettings) -> str:
+    user = str(conninfo_to_dict(settings.dsn.get_secret_value()).get("user") or "")
+    if not user:
+        return f"{_create_role(settings)}; then name it in the dsn"
+    return (
+        f"correct the password in the dsn, or at the server: ALTER ROLE {quoted(user)} PASSWORD '…'\n"
+        f"if there is no such account: {_create_role(settings, user)}\n"
+        "if it is the address that is refused: a line for it in pg_hba.conf"
     )

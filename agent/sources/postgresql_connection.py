@@ -30,6 +30,11 @@ _PAGE_HEADER_BYTES: Final = 40
 _CREDENTIAL: Final = {"28P01", "28000", "42501"}
 # object in use, undefined object, undefined file, object not in prerequisite state: what a slot or publication answers.
 _SLOT: Final[dict[str, type[ExchangeError]]] = {"55006": Fenced, "42704": Gap, "58P01": Gap, "55000": Gap}
+_FIX: Final[dict[type[ExchangeError], str]] = {
+    Fenced: "stop the other reader, then: exchange-agent resume",
+    Gap: "copy all tables afresh: exchange-agent snapshot --all",
+    Credential: "mend the account, its password or pg_hba.conf; 'exchange-agent check' says what is missing",
+}
 # The server has no SQLSTATE for us while we log in. Full houses are worth a second try, and these are their words.
 _FULL: Final = ("too many", "connection slots", "太多", "连接位置")
 
@@ -71,7 +76,7 @@ def translated(where: str) -> Iterator[None]:
 def error_of(sqlstate: str, what: str, where: str) -> ExchangeError:
     """What an error of an ordinary statement asks of us."""
     if sqlstate in _CREDENTIAL:
-        return Credential(f"{what} ({sqlstate})", where=where)
+        return Credential(f"{what} ({sqlstate})", where=where, fix=_FIX[Credential])
     if sqlstate.startswith("22"):
         return Poisoned(f"{what} ({sqlstate})", where=where)
     return Transient(f"{what} ({sqlstate})" if sqlstate else what, where=where)
@@ -82,14 +87,14 @@ def slot_error(result: pq.abc.PGresult, where: str) -> ExchangeError:
     sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
     what = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
     if kind := _SLOT.get(sqlstate):
-        return kind(f"{what} ({sqlstate})", where=where, fix="copy the tables afresh" if kind is Gap else "")
+        return kind(f"{what} ({sqlstate})", where=where, fix=_FIX[kind])
     return error_of(sqlstate, what, where)
 
 
 def _login_error(options: dict[str, Any], said: str, where: str) -> ExchangeError:
     """A server that answers others but not us refuses us; without our password, asking costs no failed login."""
     anonymous = {key: value for key, value in options.items() if key not in ("password", "passfile")}
-    answer = pq.PGconn.ping(make_conninfo("", **anonymous, passfile="/dev/null").encode())
+    answer = pq.PGconn.ping(make_conninfo("", **anonymous, passfile="/nonexistent/passfile").encode())
     if answer != pq.Ping.OK or any(word in said.lower() for word in _FULL):
         return Transient(said.strip(), where=where)
-    return Credential(said.strip(), where=where)
+    return Credential(said.strip(), where=where, fix=_FIX[Credential])

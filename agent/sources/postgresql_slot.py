@@ -18,7 +18,9 @@ from agent.sources.postgresql_wire import Identity, Walsender
 from proto.errors import Diverged, ExchangeError, Fenced, Gap, Transient
 
 PLUGIN: Final = "pgoutput"
-AFRESH: Final = "copy the tables afresh"
+AFRESH: Final = "copy all tables afresh: exchange-agent snapshot --all"
+OTHER_READER: Final = "stop the other reader, then: exchange-agent resume"
+OTHER_NAME: Final = "name a slot of its own for this source: 'slot', then restart the agent"
 
 _SLOT: Final = """
 SELECT to_jsonb(s), pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint, current_database(),
@@ -83,12 +85,17 @@ def make_slot(connection: Connection, name: str, timeout_s: float) -> int:
 
 
 def drop_slot(connection: Connection, name: str) -> None:
-    """Give up our place at the server; Fenced if somebody is reading from it."""
+    """Give up our place at the server; Fenced if somebody is reading from it, or if it is not ours to give up."""
     slot = read_slot(connection, name)
     if slot is None:
         return
+    if (slot.plugin, slot.database) != (PLUGIN, connection.info.dbname):
+        # Slots belong to the whole server: an agent of another database may live from it.
+        what = f"slot {name} belongs to {slot.plugin} in database {slot.database}"
+        raise Fenced(what, where=name, fix=OTHER_NAME)
     if slot.active_pid is not None:
-        raise Fenced(f"slot {name} is being read by process {slot.active_pid}", where=name)
+        what = f"slot {name} is being read by process {slot.active_pid}"
+        raise Fenced(what, where=name, fix=OTHER_READER)
     with translated(name):
         connection.execute("SELECT pg_drop_replication_slot(%s)", (name,))
 
@@ -148,7 +155,7 @@ def _check_slot(place: Place, slot: Slot | None, database: str, where: str) -> N
         problem = Gap(f"slot {slot.name} is lost: {slot.lost_why}", where=where, fix=AFRESH)
     elif (slot.plugin, slot.database) != (PLUGIN, database):
         what = f"slot {slot.name} belongs to {slot.plugin} in database {slot.database}"
-        problem = Gap(what, where=where, fix=f"name another slot and {AFRESH}")
+        problem = Gap(what, where=where, fix=f"{OTHER_NAME} and {AFRESH}")
     elif slot.confirmed > place.lsn:
         what = (
             f"slot {slot.name} is at {format_lsn(slot.confirmed)}, past our position {format_lsn(place.lsn)}"
