@@ -141,7 +141,7 @@ class Capture:
         raise Gap(
             f"{what}; our place there was given up",
             where=self._exchange.stream,
-            fix="see why capture stood still, then copy all tables afresh: exchange-agent snapshot",
+            fix="see why capture stood still, then copy all tables afresh: exchange-agent snapshot --all",
         )
 
     def _end_session(self) -> None:

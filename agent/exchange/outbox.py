@@ -170,7 +170,7 @@ class Outbox:
             raise Poisoned(
                 f"batch {row.seq} in the outbox is damaged and not sent: {error.what}",
                 where=self._stream,
-                fix="check the disk, then copy the tables of this stream afresh: exchange-agent snapshot",
+                fix="check the disk, then copy the tables of this stream afresh: exchange-agent snapshot --all",
             ) from error
         return batch
 

@@ -89,7 +89,7 @@ def held_by(status: TableStatus, hold: TableHold) -> TableStatus:
     since = status.since_us if status.held else now_us()
     fix = (
         hold.fix
-        or "mend the cause, then: exchange-agent quarantine retry, or copy it afresh: exchange-agent snapshot"
+        or "mend the cause, then: exchange-agent quarantine retry, or copy it afresh: exchange-agent snapshot TABLE"
     )
     return replace(
         status, state=hold.state, code=hold.code, sentence=hold.what, fix=fix, since_us=since, copy=copy

@@ -17,7 +17,7 @@ from proto.errors import SchemaHold
 from proto.schema import Column, TableSchema
 from proto.values import Kind
 
-AFRESH: Final = "copy the table afresh"
+AFRESH: Final = "copy the table afresh: exchange-agent snapshot TABLE"
 _NUMERIC, _VARCHAR = 1700, 1043
 
 
