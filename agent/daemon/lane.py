@@ -17,7 +17,7 @@ from agent.sources.postgresql import PostgresqlSource
 from agent.sources.source import Retained
 from agent.status import View, report
 from agent.worker import StreamState, run_worker
-from proto.errors import ExchangeError, Refused, Transient
+from proto.errors import Credential, ExchangeError, Fenced, Refused, Transient
 from proto.states import State
 from proto.v1 import node_pb2
 
@@ -131,6 +131,10 @@ class Lane:
         known = [one.catalogued for one in self._source.tables]
         if table not in known:
             raise Refused(f"{self.name} has no table {table}", fix=f"one of: {', '.join(known)}")
+        halted = self._capture.state.read().state
+        if halted in (State.GAP, State.DIVERGED):
+            what = f"{self.exchange.stream} is in {halted}: one table alone does not mend that"
+            raise Refused(what, where=table, fix="exchange-agent snapshot --all")
         self._capture.order_copy(table, who)
 
     def retry(self, table: str, who: str) -> None:
@@ -166,9 +170,13 @@ class Lane:
 
     def prune(self) -> None:
         """Forget what central has had long enough."""
-        for _ in range(PRUNES_AT_A_TIME):
-            if not self.exchange.prune(self._settings.exchange.keep_us):
-                return
+        try:
+            for _ in range(PRUNES_AT_A_TIME):
+                if not self.exchange.prune(self._settings.exchange.keep_us):
+                    return
+        except Fenced:
+            # Not the stream's writer, or not yet: then there is nothing to forget, and capture says so.
+            return
 
     def watch_source(self) -> None:
         """Look at what the source keeps for us; warn, and give up our place before its disk is full (C10)."""
@@ -178,7 +186,7 @@ class Lane:
         try:
             self._retained = self._reader.retained()
             self._capture.protect_source()
-        except Transient:
+        except (Transient, Credential):
             # Capture meets the same trouble, and says so where people look.
             self._retained = None
         self._warn()

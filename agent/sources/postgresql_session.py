@@ -143,8 +143,8 @@ class Opening:
             first = held[0]
             what = f"none of the tables can be captured; {first.table}: {first.what}"
             raise Transient(what, where=self._settings.name, fix=first.fix)
-        for hold in held:
-            self._holds.add(hold)
+        for each in held:
+            self._holds.add(each)
         return found
 
     def _publish(
