@@ -13,7 +13,13 @@ from agent.reload import SettingsWatch
 from agent.settings import Settings
 from agent.status import WORST_FIRST
 from proto.errors import ExchangeError, Refused
-from proto.process import Notifier, configure_logging, load_settings, stop_on_signals
+from proto.process import (
+    Notifier,
+    configure_logging,
+    keep_memory_small,
+    load_settings,
+    stop_on_signals,
+)
 from proto.states import State
 
 STATUS_EVERY_S: Final = 5.0
@@ -51,6 +57,7 @@ class Supervisor:
 def run_daemon(path: Path) -> int:
     """Run until told to stop; returns the exit code. Raises Refused before anything began."""
     settings = load_settings(path, Settings)
+    keep_memory_small()
     configure_logging(settings.log_level)
     structlog.contextvars.bind_contextvars(node=settings.node)
     supervisor, notifier = Supervisor(), Notifier()

@@ -29,7 +29,7 @@ from replica.replica import Replica
 if TYPE_CHECKING:
     from agent.sources.source import Page
 
-HAND_OVER_BYTES: Final = 32 * 1024 * 1024
+HAND_OVER_BYTES: Final = 8 * 1024 * 1024
 """What one transaction keeps in memory for push; the rest is read from the outbox when its turn comes."""
 ENCODE_ASIDE_BYTES: Final = 64 * 1024
 """Below this a second thread costs more than it saves."""
