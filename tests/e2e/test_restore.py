@@ -28,12 +28,22 @@ def restore(url: str, folder: Path) -> None:
         shutil.copy2(part, path.parent)
 
 
-def work_a_little(trial) -> object:
+def work_a_little(trial, without=frozenset()):
     """Some seconds of work, and all of it at central."""
     with trial.workload(60) as work:
         trial.wait_until(lambda: len(work.acknowledged) > 100, "100 transactions")
-    trial.finish(work)
-    return work
+    trial.finish(work, without)
+
+
+def copy_everything_afresh(trial):
+    """The way out of a gap, as status names it; what a table without a key held before is not read again."""
+    trial.system.agent_command("snapshot", "--all")
+    trial.system.agent_command("resume")
+    trial.wait_for_state("SNAPSHOT", "RUNNING", "IDLE")
+    trial.system.wait_until_copied()
+    trial.judge.forget(trial.central.room)
+    trial.judge.forget(trial.exchange.room)
+    work_a_little(trial, without=frozenset({"events"}))
 
 
 def test_an_older_exchange_database_is_refused_loudly(tmp_path, postgres18):
@@ -55,6 +65,9 @@ def test_an_older_exchange_database_is_refused_loudly(tmp_path, postgres18):
         print(told)
         assert told["code"] and told["sentence"] and told["fix"]
         assert trial.central.look() == before
+
+        trial.system.central_command("stream", "release", trial.system.stream, "--reason", "restored")
+        copy_everything_afresh(trial)
 
 
 def test_an_older_central_is_filled_up_from_the_outbox(tmp_path, postgres18):
@@ -87,5 +100,7 @@ def test_a_slot_that_is_gone_is_a_gap(tmp_path, postgres18):
         told = trial.wait_for_state("GAP")
 
         print(told)
-        assert told["code"] == "GAP" and told["fix"]
+        assert told["code"] == "GAP" and "exchange-agent snapshot --all" in told["fix"]
         assert trial.central.look() == before
+
+        copy_everything_afresh(trial)

@@ -18,7 +18,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Final
 
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -31,7 +30,7 @@ from tests.support.trial import Homes, Trial
 KILLS: Final = 40
 DAEMONS: Final = {"agent": 5, "central": 4, "both": 1, "network": 4}
 SERVERS: Final = {"business": 1, "exchange": 1, "platform": 1}
-KINDS: Final = ("sqlite", "postgresql")
+KINDS: Final = ("sqlite", "postgres")
 WHO: Final = {
     "agent": ("agent",),
     "central": ("central",),
@@ -77,7 +76,7 @@ class Round:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="exchange-soak-")))
             business = stack.enter_context(Cluster(self.business))
             homes = Homes()
-            if self.kind == "postgresql":
+            if self.kind == "postgres":
                 homes = Homes(stack.enter_context(Cluster(18)), stack.enter_context(Cluster(15)))
             # The trial prints its seed for pytest; here the table has it.
             with redirect_stdout(StringIO()):
@@ -87,14 +86,14 @@ class Round:
 
 def table(rounds: list[Round]) -> Table:
     """All rounds so far: who was killed how often, and what was looked at."""
-    grid = Table(border_style="dim", pad_edge=False, box=SIMPLE)
-    for title in ("databases", "seed", *WHO, "commits", "looks", "s", ""):
-        grid.add_column(title, justify="left" if title == "databases" else "right", no_wrap=True)
+    grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for title in ("kind", "seed", *WHO, "commits", "looks", "s", ""):
+        grid.add_column(title, justify="left" if title == "kind" else "right", no_wrap=True)
     for each in rounds:
         kills = [str(sum(each.kills[name] for name in names)) for names in WHO.values()]
         counts = (f"{each.transactions:,}", str(each.snapshots), f"{each.seconds:.0f}")
         verdict = "[red]BROKEN[/]" if each.broken else "[green]✓[/]"
-        grid.add_row(f"{each.kind} {each.business}", str(each.seed), *kills, *counts, verdict)
+        grid.add_row(f"{each.kind}{each.business}", str(each.seed), *kills, *counts, verdict)
     total = sum((each.kills for each in rounds), Counter[str]())
     grid.caption = f"{total.total()} faults, {sum(each.transactions for each in rounds):,} transactions"
     return grid
