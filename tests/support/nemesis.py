@@ -12,7 +12,7 @@ from typing import Final
 from tests.support.postgres import Cluster
 from tests.support.trial import Trial
 
-UP_S: Final = 0.7
+UP_S: Final = 0.6
 """Mean time between two kills; many come while the last one is not healed, some long after."""
 DOWN_S: Final = 0.15
 MOVES_EVERY: Final = 12
