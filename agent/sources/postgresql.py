@@ -99,9 +99,7 @@ class PostgresqlSource:
 
     def confirm(self, position: Position) -> None:
         """Let the server forget what is before *position*."""
-        wire = self._session.wire
-        wire.confirmed = max(wire.confirmed, Place.parse(position).lsn)
-        wire.answer()
+        self._session.wire.confirm(Place.parse(position).lsn)
 
     def keepalive(self) -> None:
         """Keep the server from giving us up while we do not read; cheap."""

@@ -101,8 +101,7 @@ class Walsender:
         self._answer_every_s = 10.0
         self.wal_end = 0
         """The server has sent us everything that was committed before this place."""
-        self.confirmed = 0
-        """What the server may forget."""
+        self._confirmed = 0
 
     def identify(self) -> Identity:
         """Ask which server this is."""
@@ -127,7 +126,7 @@ class Walsender:
         if result.status != pq.ExecStatus.COPY_BOTH:
             raise slot_error(result, self._name)
         self._pgconn.nonblocking = 1
-        self.wal_end = self.confirmed = lsn
+        self.wal_end = self._confirmed = lsn
         self.answer()
 
     def wait(self, seconds: float) -> bool:
@@ -157,17 +156,29 @@ class Walsender:
             self.answer()
 
     def answer(self, *, ask: bool = False) -> None:
-        """Tell the server what it may forget; with *ask* it answers how far it has sent."""
-        now_us = int((time.time() - _EPOCH_2000_S) * 1_000_000)
-        message = _STATUS.pack(b"r", self.confirmed, self.confirmed, self.confirmed, now_us, ask)
-        self._answer_at_s = time.monotonic() + self._answer_every_s
-        with translated(self._name):
-            self._pgconn.put_copy_data(message)
-            self._pgconn.flush()
+        """Tell the server that we live and what we received; with *ask* it answers how far it has sent.
+
+        This says nothing of what it may forget. A server that stops waits for its readers: it takes what we received
+        when we say nothing more, so that it need not wait until it is committed here.
+        """
+        self._tell(0, ask=ask)
+
+    def confirm(self, lsn: int) -> None:
+        """Let the server forget what is before *lsn*."""
+        self._confirmed = max(self._confirmed, lsn)
+        self._tell(self._confirmed)
 
     def close(self) -> None:
         """Hang up; the server keeps its place for us."""
         self._connection.close()
+
+    def _tell(self, confirmed: int, *, ask: bool = False) -> None:
+        now_us = int((time.time() - _EPOCH_2000_S) * 1_000_000)
+        message = _STATUS.pack(b"r", max(self.wal_end, confirmed), confirmed, confirmed, now_us, ask)
+        self._answer_at_s = time.monotonic() + self._answer_every_s
+        with translated(self._name):
+            self._pgconn.put_copy_data(message)
+            self._pgconn.flush()
 
     def _take(self, found: list[bytes]) -> None:
         get_copy_data = self._pgconn.get_copy_data

@@ -22,17 +22,24 @@ Connection = psycopg.Connection[Any]
 SOON = Limits(wait_s=0.2)
 
 
+def unopened(
+    cluster: Cluster, database: str, *tables: TableSettings | str, **settings: Any
+) -> PostgresqlSource:
+    """A source that is not open yet."""
+    chosen = tuple(TableSettings(table=each) if isinstance(each, str) else each for each in tables)
+    dsn = SecretStr(settings.pop("dsn", cluster.dsn(database)))
+    return PostgresqlSource(
+        PostgresqlSettings(kind="postgresql", name="hr", dsn=dsn, tables=chosen, **settings)
+    )
+
+
 class Listener:
     """A source and what it brought so far."""
 
     def __init__(
         self, cluster: Cluster, database: str, *tables: TableSettings | str, **settings: Any
     ) -> None:
-        chosen = tuple(TableSettings(table=each) if isinstance(each, str) else each for each in tables)
-        dsn = SecretStr(settings.pop("dsn", cluster.dsn(database)))
-        self.source = PostgresqlSource(
-            PostgresqlSettings(kind="postgresql", name="hr", dsn=dsn, tables=chosen, **settings)
-        )
+        self.source = unopened(cluster, database, *tables, **settings)
         self.position = self.source.open("")
         self.mirror = Mirror()
         self.batches: list[Batch] = []
