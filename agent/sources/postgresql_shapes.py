@@ -85,6 +85,8 @@ class Shapes:
     def open(self, settings: TableSettings) -> Shape:
         """Begin, or begin again, with the table as the catalogue has it."""
         shape = self.read(settings)
+        if (before := self.now.get(settings.catalogued)) is not None:
+            self._dismissed.add(before.facts.relid)
         self._streamed.discard(settings.catalogued)
         self._refused.discard(settings.catalogued)
         self._dismissed.discard(shape.facts.relid)
