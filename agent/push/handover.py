@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
@@ -9,9 +10,11 @@ from typing import Final
 from proto.batch import SealedBatch
 from proto.channel import MAX_PART_BYTES
 
-LEAST_PART_BYTES: Final = 64 * 1024
-FIRST_PACE_BYTES: Final = 2 * 1024 * 1024
-PARTS_UNDER_WAY: Final = 8
+LEAST_PACE_BYTES: Final = 64 * 1024
+FIRST_PACE_BYTES: Final = 256 * 1024
+PARTS_UNDER_WAY: Final = 4
+QUICK_S: Final = 1.0
+SLOW_S: Final = 3.0
 
 
 def size_of(batch: SealedBatch) -> int:
@@ -50,9 +53,10 @@ class Handover:
 
 
 class Pace:
-    """How many bytes may be under way: grows with every acknowledgement, shrinks when a link breaks or stalls.
+    """How many bytes may be on their way at once: as many as the link carries in about a second.
 
-    A slow link must not be filled with more than it can carry before both ends give up on each other (fault G4).
+    It grows while bytes are received soon after they were sent and shrinks when they are not. More would only wait
+    in buffers on the way, where it holds up the signs of life until both ends give up on each other (fault G4).
     """
 
     def __init__(self) -> None:
@@ -61,12 +65,51 @@ class Pace:
     @property
     def part_bytes(self) -> int:
         """How much payload one message carries."""
-        return min(MAX_PART_BYTES, max(LEAST_PART_BYTES, self.limit_bytes // PARTS_UNDER_WAY))
+        return min(MAX_PART_BYTES, max(LEAST_PACE_BYTES, self.limit_bytes // PARTS_UNDER_WAY))
 
-    def acknowledged(self, size: int, window_bytes: int) -> None:
-        """*size* bytes arrived well."""
-        self.limit_bytes = min(self.limit_bytes + size, max(window_bytes, LEAST_PART_BYTES))
+    def received(self, size: int, after_s: float, ceiling: int) -> None:
+        """The other side took in *size* bytes, this long after they were sent."""
+        if after_s > SLOW_S:
+            self.lost()
+        elif after_s < QUICK_S and self.limit_bytes < ceiling:
+            self.limit_bytes = min(self.limit_bytes + size, ceiling)
 
     def lost(self) -> None:
-        """The link broke with something under way."""
-        self.limit_bytes = max(self.limit_bytes // 2, LEAST_PART_BYTES)
+        """The link broke with something on its way, or is slower than we thought."""
+        self.limit_bytes = max(self.limit_bytes // 2, LEAST_PACE_BYTES)
+
+
+class Flight:
+    """The bytes of one connection that were sent and not yet received."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._sent = self._received = 0
+        self._marks: deque[tuple[int, float]] = deque()
+
+    @property
+    def sent_bytes(self) -> int:
+        """Everything sent so far."""
+        return self._sent
+
+    def has_room(self, size: int) -> bool:
+        """One part may always go."""
+        under_way = self._sent - self._received
+        return not under_way or under_way + size <= self._pace.limit_bytes
+
+    def sent(self, size: int) -> None:
+        """A part was handed to the network."""
+        self._sent += size
+        self._marks.append((self._sent, time.monotonic()))
+
+    def received(self, total: int, ceiling: int) -> None:
+        """The other side has *total* bytes of it."""
+        sent_at = None
+        while self._marks and self._marks[0][0] <= total:
+            _, sent_at = self._marks.popleft()
+        if sent_at is None:
+            return
+        # A trickle proves nothing about how much the link could carry.
+        ceiling = ceiling if 2 * (self._sent - self._received) >= self._pace.limit_bytes else 0
+        self._pace.received(total - self._received, time.monotonic() - sent_at, ceiling)
+        self._received = total

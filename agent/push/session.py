@@ -15,7 +15,7 @@ from typing import Final
 
 from agent.exchange.exchange import Exchange
 from agent.link import Link
-from agent.push.handover import Handover, Pace, size_of
+from agent.push.handover import Flight, Handover, Pace, size_of
 from agent.worker import StreamState, now_us
 from proto.batch import Head, SealedBatch
 from proto.channel import PROTOCOL, parts
@@ -24,8 +24,6 @@ from proto.v1 import exchange_pb2
 
 READ_BYTES: Final = 4 * 1024 * 1024
 """How much is read from the outbox at a time when push is behind."""
-SLOWEST_BYTES_PER_S: Final = 16 * 1024
-"""A link slower than this counts as dead: every byte under way buys this much patience."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +82,7 @@ class Session:
         self._under_way: deque[tuple[int, int, int]] = deque()
         """Number, bytes and rows of each batch sent and not acknowledged."""
         self._under_way_bytes = 0
+        self._flight = Flight(desk.pace)
         self._read: deque[SealedBatch] = deque()
         self._moved_at = time.monotonic()
         self._call = desk.door.push_session(self._requests(self._hello()))
@@ -244,9 +243,17 @@ class Session:
 
     def _parts(self, batch: SealedBatch) -> Iterator[exchange_pb2.PushRequest]:
         for part in parts(batch, self._desk.pace.part_bytes):
-            # gRPC took the part before, so the other side still reads.
-            self._moved_at = time.monotonic()
+            if not self._may_go(len(part.part.payload)):
+                return
             yield part
+
+    def _may_go(self, size: int) -> bool:
+        """Wait until the link can carry a part; False at the end."""
+        with self._desk.lock:
+            self._wake.wait_for(lambda: self._over or self._flight.has_room(size))
+            self._flight.sent(size)
+            self._moved_at = time.monotonic()
+            return not self._over
 
     def _stops(self) -> bool:
         return self._over or self._closing
@@ -260,9 +267,7 @@ class Session:
         if not self._under_way or welcome is None:
             return True
         batches = min(limits.window_batches, welcome.window_batches or limits.window_batches)
-        return len(self._under_way) < batches and self._under_way_bytes + size <= min(
-            self._window_bytes(), self._desk.pace.limit_bytes
-        )
+        return len(self._under_way) < batches and self._under_way_bytes + size <= self._window_bytes()
 
     def _window_bytes(self) -> int:
         theirs = self._welcome.window_bytes if self._welcome else 0
@@ -272,8 +277,7 @@ class Session:
         with self._desk.lock:
             if not self._under_way:
                 return False
-            patience = self._desk.limits.progress_s + self._under_way_bytes / SLOWEST_BYTES_PER_S
-            return time.monotonic() - self._moved_at > patience
+            return time.monotonic() - self._moved_at > self._desk.limits.progress_s
 
     def _follow(self) -> None:
         """Read what central says until the call ends; its own thread."""
@@ -295,6 +299,7 @@ class Session:
                 self._ended.notify_all()
             else:
                 self._acknowledge(reply.ack.seq, reply.ack.applied)
+                self._flight.received(reply.ack.received_bytes, self._window_bytes())
                 self._wake.notify_all()
                 if self._closing:
                     self._ended.notify_all()
@@ -307,7 +312,6 @@ class Session:
             size, rows, batches = size + its_size, rows + its_rows, batches + 1
         if batches:
             self._under_way_bytes -= size
-            self._desk.pace.acknowledged(size, self._window_bytes())
             self._desk.state.count(rows, size, batches)
         if seq > progress.acknowledged_seq:
             progress.acknowledged_seq, progress.acknowledged_us = seq, now_us()

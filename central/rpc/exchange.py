@@ -156,6 +156,7 @@ class _Lane:
         self.assembler = assembler
         self.accepted = accepted
         self.applied = 0
+        self.received_bytes = 0
         self.closed = False
         self.news = asyncio.Event()
         """Something to tell the node."""
@@ -198,6 +199,13 @@ class _Lane:
         self._room.set()
         return group
 
+    def was_received(self, size: int, *, whole: bool) -> None:
+        """A part came. Of a whole batch the acknowledgement will tell; of a part of one, the node hears now."""
+        self.received_bytes += size
+        if not whole:
+            self.urgent.set()
+            self.news.set()
+
     def was_accepted(self, seq: int, size: int) -> None:
         """Central's chain now ends at *seq*."""
         self.assembler.let_go(size)
@@ -239,6 +247,7 @@ async def _receive(lane: _Lane, requests: AsyncIterator[exchange_pb2.PushRequest
         if request.WhichOneof("body") != "part":
             raise Refused("after hello only parts of batches are expected", where=lane.stream)
         batch = lane.assembler.add(request.part)
+        lane.was_received(len(request.part.payload), whole=batch is not None)
         if batch is not None:
             await lane.put(batch)
     lane.end()
@@ -259,8 +268,8 @@ async def _next(
 
 
 async def _acknowledge(lane: _Lane, context: Context) -> None:
-    told = (0, 0)
-    while not (lane.closed and told == (lane.accepted, lane.applied)):
+    told = (0, 0, 0)
+    while not (lane.closed and told[:2] == (lane.accepted, lane.applied)):
         await lane.news.wait()
         if not lane.urgent.is_set():
             with suppress(TimeoutError):
@@ -268,9 +277,10 @@ async def _acknowledge(lane: _Lane, context: Context) -> None:
                     await lane.urgent.wait()
         lane.news.clear()
         lane.urgent.clear()
-        if told != (lane.accepted, lane.applied):
-            told = (lane.accepted, lane.applied)
-            await context.write(exchange_pb2.PushReply(ack=exchange_pb2.Ack(seq=told[0], applied=told[1])))
+        if told != (lane.accepted, lane.applied, lane.received_bytes):
+            told = (lane.accepted, lane.applied, lane.received_bytes)
+            ack = exchange_pb2.Ack(seq=told[0], applied=told[1], received_bytes=told[2])
+            await context.write(exchange_pb2.PushReply(ack=ack))
 
 
 def _from_thread(loop: asyncio.AbstractEventLoop, listener: Callable[[int], None], seq: int) -> None:

@@ -68,12 +68,14 @@ class Welcome(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., head: _Optional[_Union[ChainHead, _Mapping]] = ..., window_batches: _Optional[int] = ..., window_bytes: _Optional[int] = ...) -> None: ...
 
 class Ack(_message.Message):
-    __slots__ = ("seq", "applied")
+    __slots__ = ("seq", "applied", "received_bytes")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     APPLIED_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_BYTES_FIELD_NUMBER: _ClassVar[int]
     seq: int
     applied: int
-    def __init__(self, seq: _Optional[int] = ..., applied: _Optional[int] = ...) -> None: ...
+    received_bytes: int
+    def __init__(self, seq: _Optional[int] = ..., applied: _Optional[int] = ..., received_bytes: _Optional[int] = ...) -> None: ...
 
 class PushReply(_message.Message):
     __slots__ = ("welcome", "ack")

@@ -44,11 +44,12 @@ class Receiver(exchange_pb2_grpc.ExchangeServicer):
         next(request_iterator)
         welcome = exchange_pb2.Welcome(protocol=1, window_batches=64, window_bytes=32 << 20)
         yield exchange_pb2.PushReply(welcome=welcome)
-        missing = 0
+        missing = received = 0
         for request in request_iterator:
+            received += len(request.part.payload)
             missing = (request.part.payload_bytes or missing) - len(request.part.payload)
-            if missing == 0:
-                yield exchange_pb2.PushReply(ack=exchange_pb2.Ack(seq=request.part.seq))
+            seq = request.part.seq - bool(missing)
+            yield exchange_pb2.PushReply(ack=exchange_pb2.Ack(seq=seq, received_bytes=received))
 
 
 def receive(tls: TlsFiles, pipe: Connection) -> None:
