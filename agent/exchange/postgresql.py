@@ -59,6 +59,8 @@ class PostgresqlPlace:
             url,
             connect_args=_CONNECT | {"application_name": f"exchange-agent {node}"},
             pool_size=8,
+            # The last connection used is the next one used: its staging tables and caches are warm.
+            pool_use_lifo=True,
             pool_pre_ping=False,
         )
 

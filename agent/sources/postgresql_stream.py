@@ -83,7 +83,7 @@ class Stream:
     def _gather(self, limits: Limits) -> None:
         """Take what is waiting, up to the limits."""
         while not self._over(len(self._pending), self._pending_bytes, limits):
-            found = self._wire.drain()
+            found = self._wire.drain(limits.bytes - self._pending_bytes)
             if not found:
                 break
             self._pending_bytes += sum(map(len, found))

@@ -97,6 +97,7 @@ class Walsender:
         self._nap = select.poll()
         self._nap.register(wakeup, select.POLLIN)
         self._busy = False
+        self._left_some = False
         self._answer_at_s = 0.0
         self._answer_every_s = 10.0
         self.wal_end = 0
@@ -132,19 +133,24 @@ class Walsender:
     def wait(self, seconds: float) -> bool:
         """Wait for the server, the wakeup or the time; says whether the server sent something."""
         self.keepalive()
+        if self._left_some:
+            return True  # libpq has it already; the socket may stay silent
         due_s = max(0.0, self._answer_at_s - time.monotonic())
         ready = self._poll.poll(min(seconds, due_s) * 1000)
         return any(fd == self._pgconn.socket for fd, _ in ready)
 
-    def drain(self) -> list[bytes]:
-        """Every message of log data that is here now, in order."""
+    def drain(self, limit_bytes: int) -> list[bytes]:
+        """The messages of log data that are here now, in order, up to the one that reaches the limit."""
         if self._busy:
             self._nap.poll(_GATHER_MS)
         found: list[bytes] = []
         try:
             for _ in range(_GULPS if self._busy else 1):
                 self._pgconn.consume_input()
-            self._take(found)
+                limit_bytes -= self._take(found, limit_bytes)
+                if limit_bytes <= 0:
+                    break
+            self._left_some = limit_bytes <= 0
         except psycopg.OperationalError as error:
             raise Transient(str(error).strip(), where=self._name) from error
         self._busy = len(found) >= _BUSY_MESSAGES
@@ -180,19 +186,23 @@ class Walsender:
             self._pgconn.put_copy_data(message)
             self._pgconn.flush()
 
-    def _take(self, found: list[bytes]) -> None:
+    def _take(self, found: list[bytes], limit_bytes: int) -> int:
+        """Move what libpq has to *found*; returns its bytes. What is over the limit waits in libpq and the socket."""
         get_copy_data = self._pgconn.get_copy_data
-        while True:
+        taken = 0
+        while taken < limit_bytes:
             size, data = get_copy_data(1)
             if size <= 0:
+                if size < 0:
+                    raise self._ended()
                 break
             message = bytes(data)
             if message[0] == _DATA:
                 found.append(message)
+                taken += size
             else:
                 self._hear(message)
-        if size < 0:
-            raise self._ended()
+        return taken
 
     def _hear(self, message: bytes) -> None:
         _, wal_end, _, wants_answer = _KEEPALIVE.unpack(message)

@@ -29,6 +29,8 @@ def open_store(url: str, threads: int = POOL_CONNECTIONS) -> Engine:
     engine = create_engine(
         parsed,
         pool_size=threads,
+        # The last connection used is the next one used: its staging tables and caches are warm.
+        pool_use_lifo=True,
         max_overflow=2,
         pool_timeout=POOL_WAIT_S,
         pool_recycle=RECYCLE_S,
