@@ -89,6 +89,8 @@ class Appliers:
             self._queue.put(None)
         deadline = time.monotonic() + timeout_s
         for thread in self._threads:
+            if thread.ident is None:
+                continue  # stopped before it was started
             thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 

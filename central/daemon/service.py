@@ -34,12 +34,13 @@ from central.settings import Settings
 from central.status import Board, explain
 from central.status.facts import behind
 from central.store import migrate, open_store
-from proto.errors import ExchangeError
+from proto.errors import ExchangeError, Transient
 from proto.process import Notifier
 
 DESK_THREADS: Final = 4
 """For admission, heartbeats and status: they must not stand in line behind batches."""
 SWEEP_S: Final = 1.0
+DATABASE_RETRY_S: Final = 0.5
 APPLIERS_STOP_S: Final = 3.0
 THREADS_STOP_S: Final = 1.0
 _HOUR_S: Final = 3600.0
@@ -70,14 +71,29 @@ class Daemon:
     def run(self, stop: threading.Event) -> bool:
         """Serve until *stop*; True when everything ended in time."""
         try:
-            migrate(self._engine)
-            self._room_look()
-            self._appliers.start()
-            asyncio.run(self._serve(stop))
+            if self._reach_database(stop):
+                self._room_look()
+                self._appliers.start()
+                asyncio.run(self._serve(stop))
         finally:
             clean = self._end()
         _log.info("central_stopped", clean=clean)
         return clean
+
+    def _reach_database(self, stop: threading.Event) -> bool:
+        """Bring the database up to date, waiting while it is just starting itself; False when stopped meanwhile."""
+        told = ""
+        while not stop.is_set():
+            try:
+                migrate(self._engine)
+            except Transient as error:
+                if str(error) != told:
+                    told = str(error)
+                    _log.warning("database_unreachable", error=told)
+                stop.wait(DATABASE_RETRY_S)
+            else:
+                return True
+        return False
 
     async def _serve(self, stop: threading.Event) -> None:
         closing = asyncio.Event()
