@@ -156,6 +156,7 @@ class Demonstration:
         self._show.step("exchange-agent check", "What is missing, and the SQL that mends it")
         with self._show.waiting("检查", "checking"):
             missing = self._show.findings(self._findings())
+        self.system.raise_if_ended()
         if not missing:
             return
         statements = [finding["fix"] for finding in missing]
