@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from threading import Event
 from typing import Final
 
@@ -21,7 +22,7 @@ from agent.sources.postgresql_pages import PageReader
 from agent.sources.postgresql_place import Place
 from agent.sources.postgresql_session import Holds, Opening, Session, settings_of
 from agent.sources.postgresql_shapes import AFRESH, Shapes
-from agent.sources.postgresql_slot import drop_slot, read_slot
+from agent.sources.postgresql_slot import drop_slot, read_slot, unless_fenced
 from agent.sources.postgresql_stream import Cut
 from agent.sources.postgresql_wire import Wakeup
 from agent.sources.settings import PostgresqlSettings
@@ -93,7 +94,7 @@ class PostgresqlSource:
     def resume_table(self, name: str) -> None:
         """Stream a held table again as it is now; order a fresh copy of it."""
         session = self._session
-        session.shapes.open(settings_of(self._settings.tables, name))
+        session.admit(self._settings, name)
         self._holds.tables.discard(name)
         session.collector.replan()
 
@@ -154,7 +155,8 @@ class PostgresqlSource:
         """Give up our place at the server for its disk's sake: the stream has a gap from here on."""
         self._hang_up()
         with connect(self._dsn, self._settings.name) as connection:
-            drop_slot(connection, self._settings.slot_name)
+            forget = partial(drop_slot, connection, self._settings.slot_name)
+            unless_fenced(forget, self._wakeup.pause)
 
     def stop_waiting(self) -> None:
         """Make a waiting read return soon."""

@@ -65,6 +65,23 @@ class Session:
     texts: Texts
     copies: Copies
     watch: Watch
+    publications: frozenset[str]
+    """What this session asked the server for; another one needs another session."""
+
+    def admit(self, settings: PostgresqlSettings, name: str) -> None:
+        """Stream a table as it is now. Raises SchemaHold unless all its changes will come from here on."""
+        shape = self.shapes.open(settings_of(settings.tables, name))
+        check_identity(shape, shape.facts.identity_columns)
+        server, tables = self.connection.info.server_version, self.shapes.now.values()
+        wanted = wanted_publications(settings.publication_name, tables, server)
+        mine = next(each for each in wanted if shape in each.shapes)
+        if mine.lacks(shape, read_publication(self.connection, mine.name)) and settings.manage_publication:
+            publish(self.connection, (mine,))
+        if why := mine.lacks(shape, read_publication(self.connection, mine.name)):
+            raise SchemaHold(name, f"the table {why}", fix=f"{mine.alter_sql}; then {AFRESH}")
+        if mine.name not in self.publications:
+            raise Transient(f"opening again for publication {mine.name}", where=settings.name)
+        self.watch.admit(shape, wanted)
 
     def snapshot(self) -> Snapshot:
         """Which transactions others see as finished now."""
@@ -125,6 +142,7 @@ class Opening:
             Texts(connection, name),
             Copies(self._settings, shapes, self._wakeup),
             watch,
+            frozenset(each.name for each in wanted),
         )
 
     def _shapes(self, shapes: Shapes) -> list[Shape]:

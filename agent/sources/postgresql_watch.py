@@ -39,6 +39,14 @@ class Watch:
         self._told: set[str] = set()
         self._look_at_s = time.monotonic() + every_s
 
+    def admit(self, shape: Shape, wanted: Iterable[Wanted]) -> None:
+        """A table begins again, and what it is now is what it is compared with; *wanted* holds it and all others."""
+        self._wanted = tuple(wanted)
+        name = shape.schema.name
+        self._entries[name] = self._published()[name]
+        self._partitions[name] = self._parts(shape)
+        self._told.discard(name)
+
     def look(self) -> list[SchemaHold]:
         """Tables whose rows or changes went unseen since the last look; empty when it is too early to look again."""
         if time.monotonic() < self._look_at_s:
