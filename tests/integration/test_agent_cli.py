@@ -143,6 +143,7 @@ def test_nobody_answers_when_the_agent_is_not_running(system):
 
     assert (code, said, complaint.count("\n")) == (2, "", 1)
     assert "not running" in complaint and "exchange-agent run" in complaint
+    assert ask(system, "check", "--settings-only") == (0, "the settings are in order\n", "")
 
 
 def test_a_fault_in_the_file_is_named_with_its_place(system):
