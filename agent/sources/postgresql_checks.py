@@ -16,7 +16,7 @@ from agent.sources.postgresql_catalog import Catalog, TableFacts, quoted
 from agent.sources.postgresql_connection import Connection, connect
 from agent.sources.postgresql_publication import Wanted, read_publication, wanted_publications
 from agent.sources.postgresql_shapes import Shape, Shapes, check_identity
-from agent.sources.postgresql_slot import AFRESH, OTHER_NAME, PLUGIN, read_slot
+from agent.sources.postgresql_slot import AFRESH, OTHER_NAME, PLUGIN, WAL_LEVEL, read_slot
 from agent.sources.settings import PostgresqlSettings
 from agent.sources.source import Finding
 from proto.errors import ExchangeError, SchemaHold
@@ -83,9 +83,8 @@ class _Checks:
             "server version", passed, f"the server is {self._version // 10000}", "14 or later is needed"
         )
         level, encoding = account[6], account[5]
-        fix = "ALTER SYSTEM SET wal_level = 'logical'; then restart the server"
         yield Finding(
-            "wal_level", level == "logical", f"wal_level is {level}", "" if level == "logical" else fix
+            "wal_level", level == "logical", f"wal_level is {level}", "" if level == "logical" else WAL_LEVEL
         )
         if encoding == "SQL_ASCII":
             sentence = "the database has encoding SQL_ASCII: nobody knows what its text means"

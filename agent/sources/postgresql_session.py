@@ -72,8 +72,9 @@ class Session:
         """Stream a table as it is now. Raises SchemaHold unless all its changes will come from here on."""
         shape = self.shapes.open(settings_of(settings.tables, name))
         check_identity(shape, shape.facts.identity_columns)
-        server, tables = self.connection.info.server_version, self.shapes.now.values()
-        wanted = wanted_publications(settings.publication_name, tables, server)
+        # Publishing a table whose identity lacks its key would make the department's own updates fail.
+        tables = [each for each in self.shapes.now.values() if each.is_followed]
+        wanted = wanted_publications(settings.publication_name, tables, self.connection.info.server_version)
         mine = next(each for each in wanted if shape in each.shapes)
         if mine.lacks(shape, read_publication(self.connection, mine.name)) and settings.manage_publication:
             publish(self.connection, (mine,))

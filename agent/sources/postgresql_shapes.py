@@ -46,6 +46,11 @@ class Shape:
     parts: tuple[Part, ...]
 
     @property
+    def is_followed(self) -> bool:
+        """Whether updates and deletes name their row by the columns of our key."""
+        return set(self.schema.key) <= set(self.facts.identity_columns)
+
+    @property
     def asked(self) -> dict[int, int]:
         """The columns whose bytes only the server can turn into text, with their types."""
         return {at: part.type.base for at, part in enumerate(self.parts) if part.type.needs_asking}

@@ -20,6 +20,7 @@ from proto.errors import Diverged, ExchangeError, Fenced, Gap, Transient
 PLUGIN: Final = "pgoutput"
 AFRESH: Final = "copy all tables afresh: exchange-agent snapshot --all"
 OTHER_READER: Final = "stop the other reader, then: exchange-agent resume"
+WAL_LEVEL: Final = "ALTER SYSTEM SET wal_level = 'logical'; then restart the server"
 OTHER_NAME: Final = "name a slot of its own for this source: 'slot', then restart the agent"
 
 _SLOT: Final = """
@@ -175,6 +176,11 @@ def _why_lost(facts: dict[str, Any]) -> str:
 
 def _waited(connection: Connection, name: str, error: Transient) -> Transient:
     cause = error.__cause__
+    if isinstance(cause, psycopg.errors.ObjectNotInPrerequisiteState):
+        return Transient(error.what, where=name, fix=WAL_LEVEL)
+    if isinstance(cause, psycopg.errors.ConfigurationLimitExceeded):
+        fix = "ALTER SYSTEM SET max_replication_slots to more, then restart the server; or drop one nobody needs"
+        return Transient(error.what, where=name, fix=fix)
     if not isinstance(cause, psycopg.errors.QueryCanceled):
         return error
     row = connection.execute(_OLDEST).fetchone()
