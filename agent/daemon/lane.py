@@ -17,7 +17,7 @@ from agent.sources.postgresql import PostgresqlSource
 from agent.sources.source import Retained
 from agent.status import View, report
 from agent.worker import StreamState, run_worker
-from proto.errors import Credential, ExchangeError, Fenced, Refused, Transient
+from proto.errors import Credential, ExchangeError, Halt, Refused, Transient
 from proto.states import State
 from proto.v1 import node_pb2
 
@@ -174,8 +174,8 @@ class Lane:
             for _ in range(PRUNES_AT_A_TIME):
                 if not self.exchange.prune(self._settings.exchange.keep_us):
                     return
-        except Fenced:
-            # Not the stream's writer, or not yet: then there is nothing to forget, and capture says so.
+        except Halt:
+            # Not the stream's writer, or not yet: then there is nothing to forget, and capture says why.
             return
 
     def watch_source(self) -> None:
