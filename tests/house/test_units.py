@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,20 @@ def test_a_unit_is_valid(unit, tmp_path):
 def test_a_unit_is_hardened(unit):
     """Exposure 2.0 at most, by systemd's own measure."""
     analyze("security", "--offline=true", f"--threshold={EXPOSURE_TENTHS}", str(unit))
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_unit_runs_commands_that_exist(unit):
+    """Each command line is one that the program of this release takes, up to the file it names."""
+    commands = re.findall(rf"^ExecStart(?:Pre)?=\S+/{unit.stem} (.+) --config \S+$", unit.read_text(), re.M)
+    assert len(commands) == 2
+    for arguments in commands:
+        program = str(Path(sys.executable).parent / unit.stem)
+        line = [program, *arguments.split(), "--config", "/nonexistent/settings.yaml"]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 2
+        assert "/nonexistent/settings.yaml" in done.stderr
+        assert "Usage" not in done.stderr
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
