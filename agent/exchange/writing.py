@@ -75,11 +75,14 @@ class Writing:
             self._pass(passing)
 
     def begin_copy(self, schema: TableSchema, expected_rows: int) -> None:
-        """Empty a table whose copy is ordered and not begun."""
+        """Empty a table whose copy is ordered and not begun.
+
+        A table without a key is only made: no page will bring its rows back, so what it has stays.
+        """
         status = self.tables.get(schema.name, new_status(schema.name))
         if status.wants_copy and not status.copy.begun:
             self.change(replace(status, copy=replace(status.copy, begun=True, rows_expected=expected_rows)))
-            self._pass(Batch(self.mark.position, (Delta(schema, truncated=True),)))
+            self._pass(Batch(self.mark.position, (Delta(schema, truncated=bool(schema.key)),)))
 
     def add_page(self, page: Page, generation: int) -> None:
         """Mirror and queue a page of the copy *generation* and note how far it is; the position stays."""
@@ -143,10 +146,10 @@ class Writing:
         held: dict[str, list[Delta]] = {}
         for delta in batch.deltas:
             status = self.tables.get(delta.schema.name)
-            if status is None or status.flows:
-                passing.append(delta)
-            elif status.held:
+            if status is not None and status.held:
                 held.setdefault(status.name, []).append(delta)
+            elif status is None or status.flows or not delta.schema.key:
+                passing.append(delta)
             # else: its copy has not begun, so the copy's pages will bring this change.
         return (batch if len(passing) == len(batch.deltas) else replace(batch, deltas=tuple(passing))), held
 

@@ -10,7 +10,7 @@ from agent.exchange import Exchange
 from agent.exchange.tables import tables
 from agent.sources.source import Page
 from proto import codec
-from proto.batch import Delta
+from proto.batch import NO_FRAMES, Delta
 from proto.errors import BadRow, Refused, SchemaHold, Transient
 from proto.states import State
 from tests.support.exchanges import chain_of
@@ -66,6 +66,21 @@ def test_changes_before_a_copy_begins_are_left_to_it(exchange: Exchange) -> None
     exchange.commit_page(page(1, last=True), exchange.tables()["person"].copy.generation)
 
     assert mirrored(exchange) == [(1, "p1"), (2, "p2")]
+
+
+def test_a_table_without_a_key_is_never_emptied_by_a_copy(exchange: Exchange) -> None:
+    """No page brings its rows back, so what it has stays, and what comes meanwhile is kept."""
+    exchange.commit([batch("1", Delta(VISIT, inserts=visits(1)))])
+    exchange.order_copy("visit")
+    exchange.commit([batch("2", Delta(VISIT, inserts=visits(2)))])
+    exchange.begin_copy(VISIT, 0)
+    exchange.commit([batch("3", Delta(VISIT, inserts=visits(3)))])
+    generation = exchange.tables()["visit"].copy.generation
+    exchange.commit_page(Page(VISIT, NO_FRAMES, b"", is_last=True), generation)
+
+    assert len(mirrored(exchange, VISIT)) == 3
+    assert exchange.tables()["visit"].state == State.RUNNING
+    assert chain_of(exchange) == exchange.checkpoint().head
 
 
 def test_a_copy_survives_a_restart_where_it_was(opened: Callable[..., Exchange], exchange: Exchange) -> None:
