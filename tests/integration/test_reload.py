@@ -222,7 +222,10 @@ def test_a_running_agent_takes_up_tables_and_refuses_the_rest(system):
     assert "sources.hr.tables.household" in log and '"refused": ["central.address"]' in log
 
     system.agent_config.write_text(wanted.replace("sources:", "sauces:"))
-    with LocalClient(socket_of(system.agent_config)) as agent, pytest.raises(Refused, match="did you mean sources"):
+    with (
+        LocalClient(socket_of(system.agent_config)) as agent,
+        pytest.raises(Refused, match="did you mean sources"),
+    ):
         agent.reload()
     eventually(lambda: "settings_not_reloaded" in system.agent.log.read_text())
     assert copied(system) == {"person": 100, "household": 100}
