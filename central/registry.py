@@ -24,7 +24,7 @@ COMMANDS_WAITING: Final = 100
 _NODE, _OPERATOR = "node", "operator"
 
 _BY_FINGERPRINT = select(CERTIFICATES, NowUs().label("now")).where(
-    CERTIFICATES.c.fingerprint == bindparam("which"), CERTIFICATES.c.revoked_us.is_(None)
+    CERTIFICATES.c.fingerprint == bindparam("which")
 )
 _SEEN = (
     update(NODES)
@@ -208,10 +208,17 @@ class Registry:
             row = connection.execute(_BY_FINGERPRINT, {"which": fingerprint}).one_or_none()
         if row is None or row.role != role:
             raise NotAdmitted(f"this certificate is not a known {role}'s", fix=f"add the {role} at central")
+        if row.revoked_us is not None:
+            fix = f"add the {role} again at central, with a new certificate"
+            raise NotAdmitted("this certificate was revoked", where=row.name, fix=fix)
         if row.not_after_us <= row.now:
             raise NotAdmitted("this certificate has run out", where=row.name, fix="issue a new one")
         if uri != f"urn:exchange:{role}:{row.name}":
-            raise NotAdmitted("the certificate's name is not the one it was added for", where=row.name)
+            raise NotAdmitted(
+                "the certificate's name is not the one it was added for",
+                where=row.name,
+                fix="issue a new one",
+            )
         return str(row.name)
 
     def _ensure_node(self, connection: Connection, node: str) -> None:

@@ -25,6 +25,7 @@ from proto.errors import Credential, Transient
 
 PROBE_TIMEOUT_S: Final = 5.0
 _ASK: Final = "is it of the authority the platform trusts? otherwise ask the platform for one"
+_ISSUED: Final = "use the three files that the platform handed out together"
 _REFUSALS: Final = {
     "expired": "the other side says that our certificate has expired",
     "revoked": "the other side says that our certificate is revoked",
@@ -197,14 +198,15 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise Credential(f"cannot be read: {error.strerror}", where=str(path)) from error
+        fix = "name the right file in the settings, and let this account read it"
+        raise Credential(f"cannot be read: {error.strerror}", where=str(path), fix=fix) from error
 
 
 def _certificates(pem: bytes, where: str) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError as error:
-        raise Credential("this is not a PEM certificate", where=where) from error
+        raise Credential("this is not a PEM certificate", where=where, fix=_ISSUED) from error
 
 
 def _check_validity(certificate: x509.Certificate, now: datetime, where: str) -> None:
@@ -225,9 +227,11 @@ def _check_key(certificate: x509.Certificate, pem: bytes, tls: TlsFiles) -> None
     try:
         key = load_pem_private_key(pem, None).public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise Credential("this is not a PEM key without a password", where=str(tls.key)) from error
+        what = "this is not a PEM key without a password"
+        raise Credential(what, where=str(tls.key), fix=_ISSUED) from error
     if key != certificate.public_key():
-        raise Credential(f"the key does not belong to {tls.certificate}", where=str(tls.key))
+        what = f"the key does not belong to {tls.certificate}"
+        raise Credential(what, where=str(tls.key), fix=_ISSUED)
 
 
 def _check_issuer(chain: list[x509.Certificate], trusted: list[x509.Certificate], tls: TlsFiles) -> None:
