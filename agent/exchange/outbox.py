@@ -170,7 +170,8 @@ class Outbox:
             raise Poisoned(
                 f"batch {row.seq} in the outbox is damaged and not sent: {error.what}",
                 where=self._stream,
-                fix="check the disk, then copy the tables of this stream afresh: exchange-agent snapshot --all",
+                fix=f"check the disk; the platform: exchange-central stream release {self._stream} --reason …; "
+                "then here: exchange-agent resume, and exchange-agent snapshot --all",
             ) from error
         return batch
 

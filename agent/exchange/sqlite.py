@@ -23,6 +23,15 @@ BUSY_S: Final = 30.0
 GIVE_BACK_PAGES: Final = 4096
 """Per call: a bounded pause for capture."""
 _FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY})
+_UNWRITABLE: Final = frozenset(
+    {
+        sqlite3.SQLITE_IOERR_WRITE,
+        sqlite3.SQLITE_IOERR_FSYNC,
+        sqlite3.SQLITE_IOERR_TRUNCATE,
+        sqlite3.SQLITE_IOERR_SHMSIZE,
+    }
+)
+"""What SQLite says where it is a quota or a limit, not the volume itself, that is used up."""
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _PASSING: Final = frozenset(
     {
@@ -106,12 +115,13 @@ class SqlitePlace:
 
     def translate(self, error: DBAPIError, where: str) -> ExchangeError | None:
         """By SQLite's primary result code."""
-        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-        if code in _FULL:
+        detail = getattr(error.orig, "sqlite_errorcode", 0)
+        code = detail & 0xFF
+        if code in _FULL or detail in _UNWRITABLE:
             return DiskBlocked(
                 f"the exchange database cannot be written: {error.orig}",
                 where=where,
-                fix="free space on its volume",
+                fix="free space on its volume, or raise the quota",
             )
         if code in _DAMAGED:
             return Poisoned(

@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from central.store.databases import WRITES, Database, database_of
 from central.store.tables import NowUs
-from proto.errors import Refused, Transient
+from proto.errors import DiskBlocked, Refused, Transient
 
 POOL_CONNECTIONS: Final = 16
 POOL_WAIT_S: Final = 30
@@ -56,7 +56,7 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
         transaction = connection.execution_options(**{WRITES: durable}).begin()
         with transaction:
             yield connection
-            _commit(transaction)
+            _commit(transaction, database)
 
 
 def together(connection: Connection) -> contextlib.AbstractContextManager[object]:
@@ -73,10 +73,12 @@ def _database(engine: Engine) -> Database:
     return database_of(engine.dialect.name)
 
 
-def _commit(transaction: Transaction) -> None:
+def _commit(transaction: Transaction, database: Database) -> None:
     try:
         transaction.commit()
     except DBAPIError as error:
+        if isinstance(full := database.meaning(error), DiskBlocked):
+            raise full from error
         raise Transient("nobody knows whether the commit happened; read again", where="database") from error
 
 
