@@ -11,10 +11,10 @@ from pydantic import BaseModel
 
 import agent.settings
 import central.settings
-from proto.process import load_settings
+from proto.process import Section, load_settings
 
 CONFIG = Path(__file__).parents[2] / "config"
-EXAMPLES = {"agent": agent.settings.Settings, "central": central.settings.Settings}
+EXAMPLES: dict[str, type[Section]] = {"agent": agent.settings.Settings, "central": central.settings.Settings}
 
 
 @pytest.fixture(autouse=True)
