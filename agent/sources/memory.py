@@ -208,22 +208,21 @@ class MemorySource:
         self._copies[table] = _Copy(after_key)
 
     def pages(self) -> Iterator[Page]:
-        """Pages that the stream has caught up with."""
+        """Pages that the stream has caught up with; the next one is read ahead, as a real source does."""
         for table, copy in list(self._copies.items()):
-            while not self._part and table in self._copies:
-                if copy.page is None:
-                    copy.page, copy.high, copy.window = (
-                        self._read_page(table, copy),
-                        len(self._database.log),
-                        [],
-                    )
-                if self._at < copy.high:
-                    break
-                page, copy.page = copy.page, None
-                copy.after_key = page.last_key
-                if page.is_last:
-                    del self._copies[table]
-                yield replace(page, frames=overtaken(page.frames, page.schema, copy.window))
+            if self._part:
+                return
+            if copy.page is None:
+                self._read_ahead(table, copy)
+            page = copy.page
+            if page is None or self._at < copy.high:
+                continue
+            window, copy.after_key = copy.window, page.last_key
+            if page.is_last:
+                del self._copies[table]
+            else:
+                self._read_ahead(table, copy)
+            yield replace(page, frames=overtaken(page.frames, page.schema, window))
 
     def expected_rows(self, table: str) -> int:
         """How many there are."""
@@ -296,6 +295,9 @@ class MemorySource:
         for each in pending.values():
             each.close()
         return tuple(closed)
+
+    def _read_ahead(self, table: str, copy: _Copy) -> None:
+        copy.page, copy.high, copy.window = self._read_page(table, copy), len(self._database.log), []
 
     def _read_page(self, table: str, copy: _Copy) -> Page:
         schema = self._database.schema(table)

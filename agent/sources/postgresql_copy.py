@@ -126,12 +126,13 @@ class Copies:
 
     def pages(self, stream: Stream) -> Iterator[Page]:
         """Release what the stream has caught up with; raises TableHold when a table cannot be copied."""
-        while not stream.continues and self.ready(stream.passed):
-            page = self._release(self._flights[0])
+        while stream.between:
+            # Also here, and not only when the stream is idle: under steady load it never is.
+            self.ask()
+            page = self._release(self._flights[0]) if self.ready(stream.passed) else None
             if page is None:
                 break
             yield page
-            self.ask()
 
     def completed(self, shape: Shape, deltas: Iterable[Delta], xids: Iterable[int]) -> list[Delta]:
         """One table's deltas with key changes that lack values turned into deletes and full rows from the source.

@@ -8,7 +8,7 @@ import pytest
 
 from agent.sources.postgresql_place import Place
 from agent.sources.settings import TableSettings
-from agent.sources.source import Limits, Page
+from agent.sources.source import Limits
 from tests.support.listener import SOON, truth
 
 
@@ -28,34 +28,6 @@ def test_large_values_left_out_of_the_log_stay_as_they_were(db, listen):
 
     assert hr.mirror.rows("plain") == hr.mirror.rows("told") == [(1, "b", "x" * 10000)]
     assert found == {"plain": True, "told": False}
-
-
-def test_a_moved_row_with_a_large_value_is_not_lost_by_a_copy(db, listen):
-    """Its new key lies where the copy has been: the value the log lacks comes from the source."""
-    db.execute("CREATE TABLE t (id int PRIMARY KEY, big text)")
-    db.execute("ALTER TABLE t ALTER big SET STORAGE EXTERNAL")
-    db.execute("INSERT INTO t SELECT n, repeat(n::text, 10000) FROM generate_series(1, 30) n")
-    hr = listen("t", page_rows=10)
-    hr.source.start_copy("t", b"")
-    pages: list[Page] = []
-    while not pages:
-        assert hr.source.read(SOON) is None
-        for page in hr.source.pages():
-            hr.mirror.merge(page.schema, page.frames.data)
-            pages.append(page)
-            break
-    db.execute("UPDATE t SET id = -id WHERE id > 25")
-    hr.source.close()
-    hr.source.open(hr.position)
-    hr.source.start_copy("t", pages[-1].last_key)
-    while not pages[-1].is_last:
-        if batch := hr.source.read(SOON):
-            hr.mirror.apply(batch)
-        for page in hr.source.pages():
-            hr.mirror.merge(page.schema, page.frames.data)
-            pages.append(page)
-
-    assert hr.mirror.rows("t") == truth(db, "SELECT * FROM t")
 
 
 def test_keys_swap_inside_a_transaction(db, listen):
