@@ -172,8 +172,8 @@ def test_nothing_but_a_broken_table(broken, postgres15, tmp_path):
 
 def test_the_departments_own_updates_never_fail(postgres15, tmp_path):
     """A published table that cannot name its rows refuses updates to everybody: such a table is not published."""
-    tables = [PERSON, {"table": "public.ledger", "key": ["code"]}, {"table": "public.absent"}]
-    with office_with(postgres15, tmp_path, *tables) as office:
+    ledger = {"table": "public.ledger", "key": ["code"]}
+    with office_with(postgres15, tmp_path, PERSON, ledger, {"table": "public.absent"}) as office:
         office.sql("DROP PUBLICATION exchange_hr")
         office.edit_source(dsn=office.system.business_dsn.replace(f"{office.account}:right@", "postgres@"))
         office.edit_source(manage_publication=True)

@@ -176,7 +176,7 @@ class Office:
 
         def equal() -> set[str]:
             with self.system.books() as books:
-                if not wanted <= books.copied():
+                if not wanted <= books.copied() or not 0 < books.captured_seq() <= books.applied_seq():
                     return set()
                 return {each.table for each in compare(source, books) if each.holds}
 
