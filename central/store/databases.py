@@ -110,6 +110,7 @@ class Postgresql:
         state = getattr(error.orig, "sqlstate", None) or ("08000" if error.connection_invalidated else "")
         what = f"PostgreSQL says {state} ({type(error.orig).__name__})"
         if state in {"53100", "58030"}:
+            what = f"central's disk is full: {what}"
             return DiskBlocked(what, where="database", fix="free space on the database server")
         if state.startswith("28"):
             return Credential(what, where="database", fix="check user, password and pg_hba.conf")
@@ -174,6 +175,7 @@ class Sqlite:
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT}:
             return Transient(what, where="database")
         if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}:
+            what = f"central's database cannot be written, its disk may be full: {what}"
             return DiskBlocked(what, where="database", fix="free space, check that the file can be written")
         if code == sqlite3.SQLITE_CONSTRAINT and _is_clash(error):
             return Transient(_CLASH, where="database")
