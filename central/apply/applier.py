@@ -265,7 +265,8 @@ def _directly_after(hold: lease.Hold, ready: Sequence[SealedBatch], limit: Span)
 
 def _held_by(stream: str, seq: int, error: ExchangeError) -> Poisoned:
     kind = SchemaHeld if isinstance(error, SchemaHold) else Poisoned
-    fix = error.fix or "look at the batch, then retry it, or skip it and copy its tables afresh"
+    mend = f"{error.fix or 'mend the cause'}; then exchange-central stream retry {stream}"
+    fix = f"{mend}, or stream skip and a fresh copy of its tables at the node"
     return kind(f"batch {seq}: {error.what}", where=stream, fix=fix)
 
 
