@@ -135,7 +135,7 @@ def test_a_page_waits_until_the_stream_has_caught_up(db, listen):
     db.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
     hr = listen("t", page_rows=1000)
     db.execute(
-        "DO $$ BEGIN FOR n IN 1 .. 20000 LOOP INSERT INTO t VALUES (n, repeat('v', 100)); COMMIT; END LOOP; END $$"
+        "DO $$ BEGIN FOR n IN REVERSE 20000 .. 1 LOOP INSERT INTO t VALUES (n, repeat('v', 100)); COMMIT; END LOOP; END $$"
     )
     hr.source.start_copy("t", b"")
     pages: list[Page] = []
@@ -150,6 +150,39 @@ def test_a_page_waits_until_the_stream_has_caught_up(db, listen):
     assert ahead == []
     assert len(pages) > 5
     assert hr.mirror.rows("t") == truth(db, "SELECT * FROM t")
+
+
+def test_a_row_that_only_the_page_saw_is_dropped(db, listen):
+    """It came and went between two reads: the batch says so, because a page was under way."""
+    db.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    hr = listen("t")
+    db.execute("INSERT INTO t VALUES (1), (2)")
+    hr.source.start_copy("t", b"")
+    assert list(hr.source.pages()) == []
+    time.sleep(0.5)
+    db.execute("DELETE FROM t WHERE id = 1")
+
+    assert hr.finish("t").rows("t") == [(2,)]
+
+
+def test_rows_hidden_by_row_security_are_not_silently_left_out(db, listen, postgres, business):
+    """A copy that would be filtered is refused; the stream knows no such filter."""
+    db.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    db.execute("ALTER TABLE t ENABLE ROW LEVEL SECURITY")
+    db.execute("CREATE ROLE reader LOGIN REPLICATION")
+    db.execute("GRANT SELECT ON t TO reader")
+    db.execute("CREATE PUBLICATION exchange_hr FOR TABLE t WITH (publish_via_partition_root)")
+    try:
+        hr = listen("t", dsn=f"host=127.0.0.1 port={postgres.port} user=reader dbname={business}")
+        hr.source.start_copy("t", b"")
+        for _ in range(10):
+            hr.source.read(SOON)
+            assert list(hr.source.pages()) == []
+
+        assert hr.held() == [("t", "the account may not read the table")]
+        hr.source.drop_slot()
+    finally:
+        db.execute("DROP OWNED BY reader; DROP ROLE reader")
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -139,6 +139,25 @@ def test_rows_that_come_or_go_with_a_partition_hold_the_table(db, listen, change
     assert hr.held() == []
 
 
+def test_a_large_transaction_may_end_without_a_word(db, listen):
+    """Its last rows are of a table that is held; still one batch says that it is complete."""
+    for table in ("t", "held"):
+        db.execute(f"CREATE TABLE {table} (id int PRIMARY KEY, v text)")
+    hr = listen("t", "held")
+    db.execute("INSERT INTO held VALUES (-2, '1')")
+    db.execute("ALTER TABLE held DROP v")
+    db.execute("INSERT INTO held VALUES (-1)")
+    hr.listen()
+    assert [table for table, _ in hr.held()] == ["held"]
+    with db.transaction():
+        db.execute("INSERT INTO t SELECT n, repeat('x', 100000) FROM generate_series(1, 100) n")
+        db.execute("INSERT INTO held SELECT generate_series(1, 20000)")
+    hr.listen(Limits(rows=10, wait_s=0.5))
+
+    assert (hr.batches[-1].continues, hr.batches[-1].deltas) == (False, ())
+    assert len(hr.mirror.rows("t")) == 100
+
+
 def test_truncate_takes_along_what_it_cascades_to(db, listen):
     """All tables of one TRUNCATE, at once."""
     db.execute("CREATE TABLE parent (id int PRIMARY KEY)")

@@ -56,6 +56,10 @@ class Listener:
         """Take a first copy, with the changes beside it."""
         self.source.start_copy(table, b"")
         self.mirror.tables.pop(table, None)
+        return self.finish(table)
+
+    def finish(self, table: str) -> Mirror:
+        """Take in the pages of a copy that began."""
         deadline_s, done = time.monotonic() + 30, False
         while not done:
             assert time.monotonic() < deadline_s
@@ -63,7 +67,7 @@ class Listener:
                 self.mirror.apply(batch)
             for page in self.source.pages():
                 self.mirror.merge(page.schema, page.frames.data)
-                done = page.is_last
+                done = page.is_last and page.schema.name == table
         return self.listen()
 
     def held(self) -> list[tuple[str, str]]:
