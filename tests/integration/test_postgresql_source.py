@@ -152,7 +152,7 @@ def test_a_large_transaction_may_end_without_a_word(db, listen):
     with db.transaction():
         db.execute("INSERT INTO t SELECT n, repeat('x', 100000) FROM generate_series(1, 100) n")
         db.execute("INSERT INTO held SELECT generate_series(1, 20000)")
-    hr.listen(Limits(rows=10, wait_s=0.5))
+    hr.listen(Limits(rows=1, wait_s=0.5))
 
     assert (hr.batches[-1].continues, hr.batches[-1].deltas) == (False, ())
     assert len(hr.mirror.rows("t")) == 100
