@@ -16,12 +16,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("init")(setup.init)
-app.command("check")(setup.check)
+app.command("init", short_help="Ask the business database and write a settings file.")(setup.init)
+app.command("check", short_help="Look at every prerequisite; print what mends it.")(setup.check)
 app.command("run")(running.run)
-app.command("status")(asking.status)
+app.command("status", short_help="How streams and tables are, and what to do.")(asking.status)
 app.command("snapshot")(asking.snapshot)
-app.command("pause")(asking.pause)
+app.command("pause", short_help="Stop a source until resumed.")(asking.pause)
 app.command("resume")(asking.resume)
 app.command("reload")(asking.reload)
 app.add_typer(quarantine.app, name="quarantine")

@@ -43,7 +43,7 @@ def status(config: Config = STANDARD, watch: Watch = False, as_json: AsJson = Fa
 def snapshot(
     table: Annotated[str, typer.Argument(help="Catalogued name of the table.")] = "",
     every: Annotated[
-        bool, typer.Option("--all", help="Every table of the source: the way out of a gap.")
+        bool, typer.Option("--all", help="Every table, from a new place in the log: the way out of a gap.")
     ] = False,
     source: Source = "",
     config: Config = STANDARD,

@@ -12,7 +12,7 @@ from agent.sources.postgresql_connection import connect, translated
 from proto.errors import Refused
 
 _TABLES: Final = """
-SELECT n.nspname, c.relname, greatest(c.reltuples, 0)::bigint,
+SELECT n.nspname, c.relname, c.reltuples::bigint,
        ARRAY(SELECT a.attname FROM pg_catalog.pg_attribute a
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
              ORDER BY a.attnum)::text[],
@@ -35,6 +35,7 @@ class Offer:
     schema: str
     table: str
     rows: int
+    """As the planner estimates; below 0 it has none yet."""
     columns: tuple[str, ...]
     key: tuple[str, ...]
     readable: bool
@@ -46,6 +47,11 @@ class Offer:
             f'"{part.replace(chr(34), chr(34) * 2)}"' if _needs_quotes(part) else part
             for part in (self.schema, self.table)
         )
+
+    @property
+    def size(self) -> str:
+        """How large it is, as far as known without reading it."""
+        return f"about {self.rows} rows" if self.rows >= 0 else "not counted yet"
 
     @property
     def suggestion(self) -> str:

@@ -47,7 +47,7 @@ def show(entry: Entry, source: Source = "", config: Config = STANDARD) -> None:
             print_deltas(exchange.quarantined_rows(entry))
 
 
-@app.command()
+@app.command(short_help="Apply held changes again, once their cause is mended.")
 def retry(table: Table, source: Source = "", config: Config = STANDARD) -> None:
     """Apply the held changes of a table again, once their cause is mended."""
     with told(), client(config) as agent:

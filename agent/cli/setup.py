@@ -43,11 +43,8 @@ def init(  # noqa: PLR0913, PLR0917 - each is one option of the command line
         out = out.absolute()
         offers = tables(dsn)
         print_table(
-            ("table", "rows", "key", "suggestion"),
-            [
-                (offer.place, f"about {offer.rows}", ", ".join(offer.key) or "—", offer.suggestion)
-                for offer in offers
-            ],
+            ("table", "size", "key", "suggestion"),
+            [(offer.place, offer.size, ", ".join(offer.key) or "—", offer.suggestion) for offer in offers],
         )
         chosen = choose(offers, table or [])
         answers = Answers(
@@ -60,7 +57,8 @@ def init(  # noqa: PLR0913, PLR0917 - each is one option of the command line
             certificates=certificates.absolute() if certificates else out.parent,
         )
         save(answers, dsn, chosen, [offer for offer in offers if offer not in chosen])
-    say(f"\nwrote {out} with {len(chosen)} tables\nnext: exchange-agent check --config {out}")
+    tables_said = "1 table" if len(chosen) == 1 else f"{len(chosen)} tables"
+    say(f"\nwrote {out} with {tables_said}\nnext: exchange-agent check --config {out}")
 
 
 def check(config: Config = STANDARD, as_json: AsJson = False, settings_only: SettingsOnly = False) -> None:

@@ -98,7 +98,7 @@ def settings_text(answers: Answers, dsn: str, chosen: list[Offer], others: list[
 def _table(offer: Offer) -> str:
     columns = ", ".join(_quoted(column) for column in offer.columns)
     lines = [
-        f"      - table: {_quoted(offer.place)}  # about {offer.rows} rows, key {', '.join(offer.key) or 'none'}",
+        f"      - table: {_quoted(offer.place)}  # {offer.size}, key {', '.join(offer.key) or 'none'}",
         f"        columns: [{columns}]",
     ]
     if not offer.key:

@@ -96,5 +96,5 @@ def _login_error(options: dict[str, Any], said: str, where: str) -> ExchangeErro
     anonymous = {key: value for key, value in options.items() if key not in ("password", "passfile")}
     answer = pq.PGconn.ping(make_conninfo("", **anonymous, passfile="/nonexistent/passfile").encode())
     if answer != pq.Ping.OK or any(word in said.lower() for word in _FULL):
-        return Transient(said.strip(), where=where)
-    return Credential(said.strip(), where=where, fix=_FIX[Credential])
+        return Transient(" ".join(said.split()), where=where, fix="check its address and that it runs")
+    return Credential(" ".join(said.split()), where=where, fix=_FIX[Credential])

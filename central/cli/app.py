@@ -22,16 +22,17 @@ app = typer.Typer(
     help="The sharing platform: takes batches from nodes, keeps them, applies them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
-app.command("init")(init)
-app.command("check")(check)
-app.command("status")(status)
-app.command("explain")(explain)
+app.command("init", short_help="Write settings and a trial authority.")(init)
+app.command("check", short_help="Look at every prerequisite.")(check)
+app.command("status", short_help="Every node and stream: how far, how late.")(status)
+app.command("explain", short_help="Where a node's data waits, why, and whose move it is.")(explain)
 app.add_typer(node_app, name="node")
 app.add_typer(stream_app, name="stream")
 
 
-@app.command()
+@app.command(short_help="Take batches and apply them until told to stop.")
 def serve(config: Config = DEFAULT_CONFIG) -> None:
     """Run until SIGTERM; SIGHUP reads the log level anew, certificates are followed by themselves."""
     from central.daemon import Daemon

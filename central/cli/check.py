@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -149,9 +150,26 @@ def _listen(settings: Settings) -> str:
             door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             door.bind((host.strip("[]"), int(port)))
     except OSError as error:
-        fix = "if that is central itself, all is well; otherwise choose another address"
+        if error.errno == errno.EADDRINUSE and _answers(settings):
+            return f"{settings.listen} is central's own: it is running"
+        fix = "choose another address, or stop what listens there"
         raise Refused(f"{error.strerror}", where=settings.listen, fix=fix) from error
     return f"{settings.listen} is free"
+
+
+def _answers(settings: Settings) -> bool:
+    """Whether a central with our authority's certificate is reached there."""
+    from proto.channel import TlsFiles, probe
+
+    if settings.operator is None:
+        return False
+    try:
+        probe(
+            settings.address, TlsFiles(settings.tls.ca, settings.operator.certificate, settings.operator.key)
+        )
+    except ExchangeError:
+        return False
+    return True
 
 
 def _reflection(settings: Settings) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from central.cli.options import DEFAULT_CONFIG, Config, Reason, Who, settings_of, store_of
+from central.cli.options import DEFAULT_CONFIG, Config, NodeName, Reason, Who, settings_of, store_of
 from central.cli.output import Json, moment, say, say_json, show, table, whoami
 from proto.errors import ExchangeError, Refused
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from central.settings import Settings
     from proto.channel import Identity
 
-app = typer.Typer(help="Nodes: add, list, show, revoke.", no_args_is_help=True)
+app = typer.Typer(help="Nodes: add, list, show, revoke.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command()
+@app.command(short_help="Let a node in: issue and register its certificate.")
 def add(
-    name: str,
+    name: NodeName,
     out: Annotated[
         Path | None, typer.Option("--out", help="Where to put the files; ./NAME by default.")
     ] = None,
@@ -70,7 +70,7 @@ def list_nodes(as_json: Json = False, config: Config = DEFAULT_CONFIG) -> None:
 
 
 @app.command("show")
-def show_node(name: str, as_json: Json = False, config: Config = DEFAULT_CONFIG) -> None:
+def show_node(name: NodeName, as_json: Json = False, config: Config = DEFAULT_CONFIG) -> None:
     """One node with its certificates."""
     from central.registry import Registry
 
@@ -89,7 +89,7 @@ def show_node(name: str, as_json: Json = False, config: Config = DEFAULT_CONFIG)
 
 
 @app.command()
-def revoke(name: str, reason: Reason, who: Who = "", config: Config = DEFAULT_CONFIG) -> None:
+def revoke(name: NodeName, reason: Reason, who: Who = "", config: Config = DEFAULT_CONFIG) -> None:
     """Shut a node out with all its certificates, within seconds."""
     from central.registry import Registry
 

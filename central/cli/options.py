@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from central.settings import Settings
 
 DEFAULT_CONFIG = Path("/etc/exchange-node/central.yaml")
+NodeName = Annotated[str, typer.Argument(help="The node's name.")]
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The settings.", show_default=True)]
 Reason = Annotated[str, typer.Option("--reason", help="Why; goes into the audit log.", prompt=True)]

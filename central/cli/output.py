@@ -21,7 +21,7 @@ _NOT_UNDERSTOOD_CODES: Final = frozenset({"SETTINGS", "SECRET"})
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
-def _clean(text: str, keep: str = "") -> str:
+def clean(text: str, keep: str = "") -> str:
     """*text* without anything that could move the cursor or fake a line."""
     from proto.process.logs import escape
 
@@ -30,7 +30,7 @@ def _clean(text: str, keep: str = "") -> str:
 
 def say(text: str) -> None:
     """One line to standard output; what came from elsewhere cannot move the cursor."""
-    sys.stdout.write(_clean(text, keep="\n") + "\n")
+    sys.stdout.write(clean(text, keep="\n") + "\n")
     sys.stdout.flush()
 
 
@@ -49,7 +49,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Any:
     for column in columns:
         made.add_column(column, overflow="fold")
     for row in rows:
-        made.add_row(*(Text(_clean(cell)) for cell in row))
+        made.add_row(*(Text(clean(cell)) for cell in row))
     return made
 
 
@@ -62,7 +62,7 @@ def show(made: Any) -> None:
 
 def fail(error: ExchangeError) -> int:
     """Print *error* as one line; returns the exit code that goes with it."""
-    sys.stderr.write(_clean(str(error), keep="\n") + "\n")
+    sys.stderr.write(clean(str(error), keep="\n") + "\n")
     return NOT_UNDERSTOOD if error.code in _NOT_UNDERSTOOD_CODES else REFUSED
 
 

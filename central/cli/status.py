@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from central.cli.options import DEFAULT_CONFIG, Config, settings_of
-from central.cli.output import Json, moment, say, say_json, show, table
+from central.cli.options import DEFAULT_CONFIG, Config, NodeName, settings_of
+from central.cli.output import Json, clean, say, say_json, show, table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,19 +16,9 @@ if TYPE_CHECKING:
     from central.rpc.client import StatusClient
     from proto.v1 import status_pb2
 
-COLUMNS = (
-    "node",
-    "state",
-    "stream",
-    "accepted",
-    "applied",
-    "rows/s",
-    "capture",
-    "push",
-    "apply",
-    "last heard",
-    "says",
-)
+# Narrow enough for a terminal of 80 columns; why something is not well stands below, where there is room.
+COLUMNS = ("stream", "state", "applied", "rows/s", "capture", "push", "apply", "heard")
+WELL = frozenset({"RUNNING", "IDLE", "SNAPSHOT"})
 
 
 def status(
@@ -47,7 +38,7 @@ def status(
 
 
 def explain(
-    node: str,
+    node: NodeName,
     as_json: Json = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
@@ -96,27 +87,48 @@ def _plain(reply: status_pb2.ListNodesReply) -> Any:
 
 
 def _table(reply: status_pb2.ListNodesReply) -> Any:
-    return table(COLUMNS, [row for node in reply.nodes for row in _rows(node)])
+    from rich.console import Group
+    from rich.text import Text
+
+    rows = [row for node in reply.nodes for row in _rows(node)]
+    why = [line for node in reply.nodes for line in _why(node)]
+    return Group(table(COLUMNS, rows), *(Text(clean(line)) for line in why))
 
 
 def _rows(node: status_pb2.NodeStatus) -> list[tuple[str, ...]]:
-    heard = moment(node.last_seen_us)
     if not node.streams:
-        return [(node.node, node.state, *["–"] * 7, heard, node.sentence)]
+        return [(node.node, node.state, *["–"] * 5, _heard(node.last_seen_us))]
     return [
         (
-            node.node,
-            stream.state if node.state in {stream.state, "IDLE", "RUNNING", "SNAPSHOT"} else node.state,
             stream.stream,
-            str(stream.accepted_seq),
-            str(stream.applied_seq),
+            _worse(node.state, stream.state),
+            f"{stream.applied_seq} of {stream.accepted_seq}",
             f"{stream.rows_per_s:.0f}",
             *(_late(leg.lag_us) for leg in stream.legs),
-            heard,
-            stream.sentence,
+            _heard(node.last_seen_us),
         )
         for stream in node.streams
     ]
+
+
+def _why(node: status_pb2.NodeStatus) -> list[str]:
+    """One line for everything that is not well."""
+    lines = [
+        f"{each.stream} {each.state}: {each.sentence}" for each in node.streams if each.state not in WELL
+    ]
+    if not lines and node.state not in WELL:
+        lines = [f"{node.node} {node.state}: {node.sentence}"]
+    return [*lines, f"  → exchange-central explain {node.node}"] if lines else []
+
+
+def _worse(node: str, stream: str) -> str:
+    return stream if node in WELL | {stream} else node
+
+
+def _heard(at_us: int) -> str:
+    from central.status.explain import duration
+
+    return f"{duration(max(0, time.time_ns() // 1000 - at_us))} ago" if at_us else "never"
 
 
 def _late(lag_us: int) -> str:

@@ -13,7 +13,8 @@ from central.cli.output import Json, say, say_json, show, table, whoami
 if TYPE_CHECKING:
     from central.ledger.progress import StreamRecord
 
-app = typer.Typer(help="Streams: list, retry, skip, release.", no_args_is_help=True)
+app = typer.Typer(help="Streams: list, retry, skip, release.", no_args_is_help=True, rich_markup_mode=None)
+Stream = Annotated[str, typer.Argument(help="NODE/SOURCE, as 'stream list' shows it.")]
 
 
 @app.command("list")
@@ -30,7 +31,7 @@ def list_streams(as_json: Json = False, config: Config = DEFAULT_CONFIG) -> None
 
 
 @app.command()
-def retry(stream: str, who: Who = "", config: Config = DEFAULT_CONFIG) -> None:
+def retry(stream: Stream, who: Who = "", config: Config = DEFAULT_CONFIG) -> None:
     """The cause is mended: apply the held batch again."""
     from central.apply import Held
 
@@ -38,9 +39,9 @@ def retry(stream: str, who: Who = "", config: Config = DEFAULT_CONFIG) -> None:
     say(f"{stream} goes on with the batch that was held")
 
 
-@app.command()
+@app.command(short_help="Give the held batch up: a declared gap.")
 def skip(
-    stream: str,
+    stream: Stream,
     seq: Annotated[int, typer.Argument(help="The number of the held batch.")],
     digest: Annotated[str, typer.Argument(help="How its digest begins, as 'stream list --json' shows it.")],
     reason: Reason,
@@ -51,16 +52,17 @@ def skip(
     from central.apply import Held
 
     Held(store_of(settings_of(config))).skip(stream, seq, digest, who or whoami(), reason)
-    say(f"batch {seq} of {stream} is skipped; copy its tables afresh")
+    say(f"batch {seq} of {stream} is skipped; next, at the node: exchange-agent snapshot TABLE")
 
 
-@app.command()
-def release(stream: str, reason: Reason, who: Who = "", config: Config = DEFAULT_CONFIG) -> None:
+@app.command(short_help="The two ends disagree and the node is right: go on from there.")
+def release(stream: Stream, reason: Reason, who: Who = "", config: Config = DEFAULT_CONFIG) -> None:
     """The two ends disagree and the node is right: go on from its next word; what lies between is a declared gap."""
     from central.intake import Intake
 
     Intake(store_of(settings_of(config))).release(stream, who or whoami(), reason)
     say(f"{stream} is released: it goes on where the node's next hello says")
+    say("next, at the node: exchange-agent resume, and then exchange-agent snapshot --all")
 
 
 def _row(record: StreamRecord) -> tuple[str, ...]:
