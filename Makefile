@@ -30,8 +30,9 @@ $(BIN)/pip:
 setup-test: setup
 	scripts/install-test-servers
 
+# Most tests wait for servers and processes more than they compute, so three share two cores well.
 test: setup-test check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: setup
 	$(BIN)/ruff check

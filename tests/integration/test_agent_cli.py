@@ -110,8 +110,8 @@ def test_from_init_to_a_clean_stop(system, database):
     code, said, _ = ask(system, "batch", "show", "2")
     assert code == 0 and "insert  id=1, name=人1" in said, said
     assert ask(system, "quarantine", "list")[:2] == (0, "nothing is held back\n")
-    assert "IDLE" in ask(system, "status")[1]
-    assert json.loads(ask(system, "status", "--json")[1])["streams"][0]["state"] == "IDLE"
+    eventually(lambda: "IDLE" in ask(system, "status")[1])
+    eventually(lambda: json.loads(ask(system, "status", "--json")[1])["streams"][0]["state"] == "IDLE")
 
     began = time.monotonic()
     assert system.agent.stop() == 0
