@@ -19,7 +19,8 @@ REFUSED: Final = 2
 """The command or the settings are at fault, not the world."""
 STANDARD: Final = Path("/etc/exchange-node/agent.yaml")
 STANDARD_SOCKET: Final = Path("/run/exchange-agent/agent.sock")
-"""As the settings have them; written again here, so that asking the agent does not load all it is made of."""
+STANDARD_DATA: Final = Path("/var/lib/exchange-agent")
+"""As the settings and the systemd unit have them; written again here, so that asking the agent does not load all it is made of."""
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The agent's settings file.", show_default=True)]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines instead of people.")]

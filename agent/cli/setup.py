@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.console import STANDARD, WRONG, AsJson, Config, load, say, say_json, told
+from agent.cli.console import (
+    STANDARD,
+    STANDARD_DATA,
+    STANDARD_SOCKET,
+    WRONG,
+    AsJson,
+    Config,
+    load,
+    say,
+    say_json,
+    told,
+)
 
 SettingsOnly = Annotated[
     bool,
@@ -52,13 +63,18 @@ def init(  # noqa: PLR0913, PLR0917 - each is one option of the command line
             node=node,
             address=central,
             source=source,
-            exchange=exchange or f"sqlite:///{out.parent / 'exchange.db'}",
-            socket=socket or out.parent / "agent.sock",
+            exchange=exchange or f"sqlite:///{_data(out) / 'exchange.db'}",
+            socket=socket or (STANDARD_SOCKET if out == STANDARD else out.parent / "agent.sock"),
             certificates=certificates.absolute() if certificates else out.parent,
         )
         save(answers, dsn, chosen, [offer for offer in offers if offer not in chosen])
     tables_said = "1 table" if len(chosen) == 1 else f"{len(chosen)} tables"
     say(f"\nwrote {out} with {tables_said}\nnext: exchange-agent check --config {out}")
+
+
+def _data(out: Path) -> Path:
+    """Beside the settings, except where the service runs: it may write nowhere in /etc."""
+    return STANDARD_DATA if out == STANDARD else out.parent
 
 
 def check(config: Config = STANDARD, as_json: AsJson = False, settings_only: SettingsOnly = False) -> None:
