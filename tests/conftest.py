@@ -5,4 +5,5 @@ pytest_plugins = [
     "tests.support.proxy",
     "tests.support.department",
     "tests.support.listener",
+    "tests.support.rigs",
 ]

@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import psycopg
+import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
 from agent.sources.memory import MemoryDatabase, MemorySource, Row, Transaction
 from agent.sources.postgresql import PostgresqlSource
 from agent.sources.settings import PostgresqlSettings, TableSettings
-from agent.sources.source import Source
+from agent.sources.source import Limits, Source
 from proto import frames
+from proto.batch import Batch
 from proto.errors import SchemaHold
 from proto.schema import Column, TableSchema
 from proto.values import Kind
@@ -27,6 +29,8 @@ COLUMNS = (
     Column("note", Kind.TEXT, "text"),
 )
 TABLES = ("person", "visit")
+LARGE = "一" * 3000
+SOON = Limits(wait_s=0.2)
 
 
 class Writer(Protocol):
@@ -173,3 +177,30 @@ def plain_rows(source: Source, table: str) -> list[Row]:
 
     kinds = [column.kind for column in COLUMNS]
     return [row for page in source.scan(table) for row in frames.rows(page.data, kinds)]
+
+
+def read_all(source: ListeningSource, limits: Limits = SOON) -> list[Batch]:
+    """Everything that is waiting, at least until the first silence."""
+    return [*iter(lambda: source.read(limits), None)]
+
+
+@pytest.fixture(params=["memory", "postgres15", "postgres18"])
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    """Each business database in turn."""
+    if request.param == "memory":
+        yield MemoryRig()
+        return
+    cluster = request.getfixturevalue(request.param)
+    database = cluster.new_database("business")
+    rig = PostgresRig(cluster, database)
+    yield rig
+    rig.admin.close()
+    cluster.drop_database(database)
+
+
+@pytest.fixture
+def source(rig: Rig) -> Iterator[ListeningSource]:
+    """A source over it, not open yet."""
+    source = rig.source()
+    yield source
+    source.close()
