@@ -5,6 +5,8 @@ What a command needs is imported when it runs, so that ``--help`` and completion
 
 from __future__ import annotations
 
+import os
+
 import typer
 
 from agent.cli import asking, inspecting, quarantine, running, setup
@@ -30,4 +32,6 @@ app.add_typer(inspecting.app, name="batch")
 
 def main() -> None:
     """Run the command line."""
+    # Databases and secrets are made here: whatever a command writes is its account's alone.
+    os.umask(0o077)
     app()

@@ -15,12 +15,13 @@ _TABLES: Final = """
 SELECT n.nspname, c.relname, c.reltuples::bigint,
        ARRAY(SELECT a.attname FROM pg_catalog.pg_attribute a
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+                 AND pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT')
              ORDER BY a.attnum)::text[],
        ARRAY(SELECT a.attname FROM pg_catalog.pg_index i
              CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
              JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
              WHERE i.indrelid = c.oid AND i.indisprimary ORDER BY k.place)::text[],
-       pg_catalog.has_table_privilege(c.oid, 'SELECT')
+       pg_catalog.has_any_column_privilege(c.oid, 'SELECT')
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%'
@@ -37,6 +38,7 @@ class Offer:
     rows: int
     """As the planner estimates; below 0 it has none yet."""
     columns: tuple[str, ...]
+    """Those the account may read."""
     key: tuple[str, ...]
     readable: bool
 
@@ -58,6 +60,8 @@ class Offer:
         """What a person should know before choosing it."""
         if not self.readable:
             return f"not readable with this account: GRANT SELECT ON {self.place} TO …"
+        if hidden := [name for name in self.key if name not in self.columns]:
+            return f"its key cannot be read: GRANT SELECT ({hidden[0]}) ON {self.place} TO …"
         if not self.key:
             return "no primary key: add one, or declare it append_only if rows are only ever added"
         return "can be shared as it is"
@@ -73,7 +77,11 @@ def tables(dsn: str) -> list[Offer]:
 def choose(offers: list[Offer], wanted: list[str]) -> list[Offer]:
     """The tables called *wanted* (with or without their schema); all that can be shared when none is named."""
     if not wanted:
-        return [offer for offer in offers if offer.key and offer.readable]
+        found = [offer for offer in offers if offer.key and set(offer.key) <= set(offer.columns)]
+        if not found:
+            fix = "do as the suggestions say, or name a table with --table"
+            raise Refused("no table can be shared as it is", where="init", fix=fix)
+        return found
     chosen = []
     for name in wanted:
         found = [

@@ -93,7 +93,7 @@ def check(config: Config = STANDARD, as_json: AsJson = False, settings_only: Set
     else:
         for one in found:
             say(f"{'✓' if one.passed else '✗'} {one.name}: {one.sentence}")
-            if one.fix and not one.passed:
-                say("    " + one.fix.replace("\n", "\n    "))
+            if one.fix:
+                say(f"    {'advice: ' if one.passed else ''}" + one.fix.replace("\n", "\n    "))
         say(f"\n{len(found) - len(failed)} of {len(found)} in order")
     raise typer.Exit(WRONG if failed else 0)

@@ -51,6 +51,8 @@ def serve(config: Config = DEFAULT_CONFIG) -> None:
 
 def main() -> None:
     """The entry point of the command."""
+    # Databases and keys are made here: whatever a command writes is its account's alone.
+    os.umask(0o077)
     try:
         app()
     except ExchangeError as error:

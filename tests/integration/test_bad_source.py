@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
-from tests.support.office import PERSON, Office
+from demo.system import attempt
+from tests.support.office import AGENT, PERSON, Office
 from tests.support.postgres import Cluster
 
 pytestmark = pytest.mark.timeout(180)
@@ -33,6 +35,36 @@ def test_nothing_is_wrong_with_a_careful_office(office):
     assert office.missing() == {}
     office.sql(LATER)
     office.arrives("person", "house")
+
+
+def test_init_offers_what_the_account_may_read(office, tmp_path):
+    """Rights on single columns are enough; without any, one line says so and no file is left."""
+    office.sql(f"REVOKE ALL ON person, house FROM {office.account}")
+    office.sql(f"GRANT SELECT (id, name) ON person TO {office.account}")
+    out = tmp_path / "made.yaml"
+    words = (
+        "init",
+        "--dsn",
+        office.system.business_dsn,
+        "--node",
+        "n",
+        "--central",
+        "c.example:1",
+        "--out",
+        str(out),
+    )
+    done = attempt(AGENT, *words)
+    assert done.returncode == 0, done.stderr
+    assert [table["columns"] for table in yaml.safe_load(out.read_text())["sources"][0]["tables"]] == [
+        ["id", "name"]
+    ]
+    office.sql(f"REVOKE ALL (id, name) ON person FROM {office.account}")
+    for path in tmp_path.glob("ma*"):
+        path.unlink()
+    done = attempt(AGENT, *words)
+
+    assert (done.returncode, done.stderr.count("\n"), out.exists()) == (2, 1, False)
+    assert "no table can be shared" in done.stderr and "GRANT SELECT" in done.stdout
 
 
 def test_a_wrong_password(office):

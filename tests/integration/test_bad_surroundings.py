@@ -64,6 +64,15 @@ def test_a_file_full_of_faults(office):
     settled(office)
 
 
+def test_nobody_else_can_read_the_rows(office):
+    """However the account's umask is set, both databases are private from their first byte on."""
+    settled(office)
+    made = [path for name in ("exchange.db", "central.db") for path in office.system.home.rglob(f"{name}*")]
+
+    assert {"exchange.db", "central.db"} <= {path.name for path in made}
+    assert [path for path in made if path.stat().st_mode & 0o077] == []
+
+
 def test_a_key_of_another_certificate(office):
     """CREDENTIAL in words; the right file is taken up by itself."""
     key = office.system.agent_config.parent / "node.key"
