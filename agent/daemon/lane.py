@@ -126,6 +126,7 @@ class Lane:
     def order_copy(self, table: str, who: str) -> None:
         """Copy *table* afresh; all of them with ``""``, which also mends a gap."""
         if not table:
+            self._refuse_unless_heard()
             self._capture.begin_anew(who, "asked to copy every table afresh")
             return
         known = [one.catalogued for one in self._source.tables]
@@ -136,6 +137,14 @@ class Lane:
             what = f"{self.exchange.stream} is in {halted}: one table alone does not mend that"
             raise Refused(what, where=table, fix="exchange-agent snapshot --all")
         self._capture.order_copy(table, who)
+
+    def _refuse_unless_heard(self) -> None:
+        """A released stream goes on at the end of our outbox: what was copied before that would never arrive."""
+        push = self._push.state.read()
+        if push.state in (State.DIVERGED, State.GAP, State.QUARANTINE):
+            stream = self.exchange.stream
+            fix = f"the platform: exchange-central stream release {stream}; here: exchange-agent resume, then again"
+            raise Refused(f"central takes nothing of {stream} now: {push.sentence}", where=self.name, fix=fix)
 
     def retry(self, table: str, who: str) -> None:
         """Apply the held changes of *table* again."""

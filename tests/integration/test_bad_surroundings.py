@@ -164,6 +164,8 @@ def test_a_flipped_bit_in_the_outbox(office):
     steps = ("stream release", "exchange-agent resume", "exchange-agent snapshot --all")
     assert [report.fix.index(step) for step in steps] == sorted(report.fix.index(step) for step in steps)
     central_says(office, "stream", "release", stream, "--reason", "the disk was replaced")
+    code, _, complaint = office.ask("snapshot", "--all")
+    assert code == 2 and "exchange-agent resume" in complaint, "central would pass over what is copied before"
     office.do("resume")
     eventually(lambda: office.report().waiting_batches, 0)
     office.do("snapshot", "--all")
