@@ -193,7 +193,11 @@ def _locked(connection: Connection, stream: str) -> Row[Any]:
 
 def _found(row: Row[Any] | None, stream: str) -> Row[Any]:
     if row is None:
-        raise Refused("no such stream", where=stream, fix="see 'exchange-central stream list'; a node's first hello makes one")
+        raise Refused(
+            "no such stream",
+            where=stream,
+            fix="see 'exchange-central stream list'; a node's first hello makes one",
+        )
     return row
 
 
