@@ -70,7 +70,7 @@ FROM based b JOIN pg_type t ON t.oid = b.oid LEFT JOIN pg_proc f ON f.oid = t.ty
 
 _TABLES: Final = """
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, c.relispartition,
-    has_table_privilege(c.oid, 'SELECT') OR has_any_column_privilege(c.oid, 'SELECT')
+    has_table_privilege(c.oid, 'SELECT') OR has_any_column_privilege(c.oid, 'SELECT'), c.relpersistence = 'p'
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN unnest(%s::text[], %s::text[]) AS asked(nspname, relname) USING (nspname, relname)
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -154,6 +154,8 @@ class TableFacts:
     identity: str
     is_partition: bool
     readable: bool
+    is_logged: bool
+    """Unlogged and temporary tables are not in the server's log."""
     columns: tuple[ColumnFacts, ...]
     indexes: tuple[Index, ...]
 
@@ -232,9 +234,18 @@ def _facts(table: _Row, columns: Sequence[_Row], indexes: Sequence[_Row]) -> Tab
     its_indexes = tuple(
         Index(row[1], row[2], row[3], row[4], tuple(row[5])) for row in indexes if row[0] == table[0]
     )
-    relid, namespace, name, relkind, identity, is_partition, readable = table
+    relid, namespace, name, relkind, identity, is_partition, readable, is_logged = table
     return TableFacts(
-        relid, namespace, name, relkind, identity, is_partition, readable, its_columns, its_indexes
+        relid,
+        namespace,
+        name,
+        relkind,
+        identity,
+        is_partition,
+        readable,
+        is_logged,
+        its_columns,
+        its_indexes,
     )
 
 

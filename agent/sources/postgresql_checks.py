@@ -79,9 +79,8 @@ class _Checks:
 
     def _server(self, account: tuple[Any, ...]) -> Iterator[Finding]:
         passed = self._version >= OLDEST_SERVER
-        yield Finding(
-            "server version", passed, f"the server is {self._version // 10000}", "14 or later is needed"
-        )
+        sentence = f"the server is {self._version // 10000}"
+        yield _told("server version", passed, sentence, "14 or later is needed")
         level, encoding = account[6], account[5]
         yield Finding(
             "wal_level", level == "logical", f"wal_level is {level}", "" if level == "logical" else WAL_LEVEL

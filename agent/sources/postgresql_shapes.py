@@ -81,6 +81,9 @@ class Shapes:
             )
         if facts.relkind not in ("r", "p"):
             raise SchemaHold(name, f"{settings.table} is not a table", fix="list the tables it reads from")
+        if not facts.is_logged:
+            what = f"{settings.table} is unlogged: its changes are not in the server's log"
+            raise SchemaHold(name, what, fix=f"ALTER TABLE {facts.quoted} SET LOGGED; then {AFRESH}")
         columns = {column.name: column for column in facts.columns if not column.generated}
         key = self._key(settings, facts.primary_key)
         chosen = self._chosen(settings, key, list(columns))

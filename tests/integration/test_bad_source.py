@@ -138,6 +138,11 @@ BROKEN_TABLES: dict[str, tuple[dict[str, Any], str, str]] = {
         "number",
         "ALTER TABLE ledger ADD number int PRIMARY KEY DEFAULT 1",
     ),
+    "not in the log": (
+        {"table": "public.cache"},
+        "unlogged",
+        "ALTER TABLE cache SET LOGGED",
+    ),
     "no key": ({"table": "public.ledger"}, "no primary key", "ALTER TABLE ledger ADD PRIMARY KEY (code)"),
     "key not in the identity": (
         {"table": "public.ledger", "key": ["code"]},
@@ -159,6 +164,7 @@ def office_with(cluster: Cluster, home: Path, *tables: dict[str, Any]) -> Iterat
     with Office(cluster, home, tables, manage_publication=False) as office:
         office.sql(
             "CREATE TABLE ledger (code text NOT NULL UNIQUE, what text); INSERT INTO ledger VALUES ('a', 'b');"
+            "CREATE UNLOGGED TABLE cache (id int PRIMARY KEY); INSERT INTO cache VALUES (1);"
             f"GRANT SELECT ON ledger TO {office.account}"
         )
         yield office
