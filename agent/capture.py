@@ -71,6 +71,7 @@ class Capture:
         self.state = StreamState(exchange.stream)
         self._source = source
         self._exchange = exchange
+        exchange.copies_without_key = source.traits.copies_without_key
         self._wake_push = wake_push
         self._settings = settings
         self._drop_log = drop_log

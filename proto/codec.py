@@ -140,9 +140,9 @@ def _describe(batch: Batch, raw_bytes: int) -> batch_pb2.BatchHeader:
         continues=batch.continues,
         raw_bytes=raw_bytes,
     )
-    places: dict[bytes, int] = {}
+    places: dict[TableSchema, int] = {}
     for delta in batch.deltas:
-        place = places.setdefault(delta.schema.fingerprint, len(places))
+        place = places.setdefault(delta.schema, len(places))
         if place == len(header.schemas):
             header.schemas.append(_schema_message(delta.schema))
         header.deltas.append(_delta_message(delta, place))

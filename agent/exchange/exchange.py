@@ -70,6 +70,8 @@ class Exchange:
             self._replica,
             self._encoder,
         )
+        self.copies_without_key = False
+        """Whether copies bring the rows of tables without a key; if not, such tables are never emptied."""
         self._lock = threading.RLock()
         self._starting = threading.Lock()
         self._guard: Guard | None = None
@@ -349,7 +351,7 @@ class Exchange:
                 mark = self._desk.checkpoints.lock(connection, self._epoch)
                 if growing:
                     self._outbox_room(mark)
-                writing = Writing(self._desk, connection, mark, self._tables)
+                writing = Writing(self._desk, connection, mark, self._tables, self.copies_without_key)
                 yield writing
                 writing.finish()
             self._tables = writing.tables

@@ -52,9 +52,15 @@ class Writing:
     """Gathers what one transaction does; :meth:`finish` writes the checkpoint, the caller commits."""
 
     def __init__(
-        self, desk: Desk, connection: Connection, mark: Mark, tables: dict[str, TableStatus]
+        self,
+        desk: Desk,
+        connection: Connection,
+        mark: Mark,
+        tables: dict[str, TableStatus],
+        copies_without_key: bool,
     ) -> None:
         self._desk = desk
+        self._copies_without_key = copies_without_key
         self.connection = connection
         self.mark = mark
         self.tables = dict(tables)
@@ -77,12 +83,12 @@ class Writing:
     def begin_copy(self, schema: TableSchema, expected_rows: int) -> None:
         """Empty a table whose copy is ordered and not begun.
 
-        A table without a key is only made: no page will bring its rows back, so what it has stays.
+        Where no page will bring back the rows of a table without a key, it is only made: what it has stays.
         """
         status = self.tables.get(schema.name, new_status(schema.name))
         if status.wants_copy and not status.copy.begun:
             self.change(replace(status, copy=replace(status.copy, begun=True, rows_expected=expected_rows)))
-            self._pass(Batch(self.mark.position, (Delta(schema, truncated=bool(schema.key)),)))
+            self._pass(Batch(self.mark.position, (Delta(schema, truncated=self._is_copied(schema)),)))
 
     def add_page(self, page: Page, generation: int) -> None:
         """Mirror and queue a page of the copy *generation* and note how far it is; the position stays."""
@@ -141,6 +147,9 @@ class Writing:
             raise Refused(f"there is no table {table} in this stream", where=self._desk.stream)
         return self.tables[table]
 
+    def _is_copied(self, schema: TableSchema) -> bool:
+        return bool(schema.key) or self._copies_without_key
+
     def _divide(self, batch: Batch) -> tuple[Batch, dict[str, list[Delta]]]:
         passing: list[Delta] = []
         held: dict[str, list[Delta]] = {}
@@ -148,7 +157,7 @@ class Writing:
             status = self.tables.get(delta.schema.name)
             if status is not None and status.held:
                 held.setdefault(status.name, []).append(delta)
-            elif status is None or status.flows or not delta.schema.key:
+            elif status is None or status.flows or not self._is_copied(delta.schema):
                 passing.append(delta)
             # else: its copy has not begun, so the copy's pages will bring this change.
         return (batch if len(passing) == len(batch.deltas) else replace(batch, deltas=tuple(passing))), held

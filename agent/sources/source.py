@@ -22,6 +22,8 @@ class Traits:
     keeps_commits_whole: bool
     can_reread: bool
     """True when changes after an unconfirmed position can be read again after a crash."""
+    copies_without_key: bool = False
+    """True when a table without a key can be copied as well; otherwise what it already has is never emptied."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def position_of(number: int) -> Position:
 class Scripted:
     """Tables ``person`` and ``visit``, and a log of commits. Failures are queued per method, raised in turn."""
 
-    traits = Traits(sees_deletes=True, keeps_commits_whole=True, can_reread=True)
+    traits = Traits(sees_deletes=True, keeps_commits_whole=True, can_reread=True, copies_without_key=True)
 
     def __init__(self) -> None:
         self.log: list[list[Batch]] = []
