@@ -14,6 +14,7 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from agent.sources.postgresql_ping import takes_logins
 from agent.sources.postgresql_place import parse_lsn
 from proto.errors import Credential, ExchangeError, Fenced, Gap, Poisoned, Transient
 
@@ -35,8 +36,13 @@ _FIX: Final[dict[type[ExchangeError], str]] = {
     Gap: "copy all tables afresh: exchange-agent snapshot --all",
     Credential: "mend the account, its password or pg_hba.conf; 'exchange-agent check' says what is missing",
 }
-# The server has no SQLSTATE for us while we log in. Full houses are worth a second try, and these are their words.
-_FULL: Final = ("too many", "connection slots", "太多", "连接位置")
+# The server has no SQLSTATE for us while we log in. A full house is worth a second try, and so is a server that was
+# still coming up when it refused us, although it answers by the time it is asked again. These are their words.
+_PASSING: Final = (
+    *("too many", "connection slots", "太多", "连接位置"),
+    *("starting up", "shutting down", "recovery mode", "not yet accepting"),
+    *("启动中", "正在关闭", "恢复模式", "尚未接受"),
+)
 
 
 def connect(dsn: str, name: str, *, walsender: bool = False) -> Connection:
@@ -92,9 +98,9 @@ def slot_error(result: pq.abc.PGresult, where: str) -> ExchangeError:
 
 
 def _login_error(options: dict[str, Any], said: str, where: str) -> ExchangeError:
-    """A server that answers others but not us refuses us; without our password, asking costs no failed login."""
-    anonymous = {key: value for key, value in options.items() if key not in ("password", "passfile")}
-    answer = pq.PGconn.ping(make_conninfo("", **anonymous, passfile="/nonexistent/passfile").encode())
-    if answer != pq.Ping.OK or any(word in said.lower() for word in _FULL):
-        return Transient(" ".join(said.split()), where=where, fix="check its address and that it runs")
-    return Credential(" ".join(said.split()), where=where, fix=_FIX[Credential])
+    """A server that answers others but not us refuses us."""
+    what = " ".join(said.split())
+    passes = any(word in what.lower() for word in _PASSING)
+    if passes or not takes_logins(options, float(options["connect_timeout"]) or CONNECT_TIMEOUT_S):
+        return Transient(what, where=where, fix="check its address and that it runs")
+    return Credential(what, where=where, fix=_FIX[Credential])

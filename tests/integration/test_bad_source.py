@@ -118,8 +118,7 @@ def test_a_server_whose_log_says_too_little(tmp_path):
     """wal_level needs the administrator and a restart; then it begins by itself."""
     with Cluster(15, settings={"wal_level": "replica"}) as cluster, Office(cluster, tmp_path) as office:
         office.system.start()
-        report = office.until("BACKING_OFF")
-        assert "wal_level" in report.sentence
+        assert "restart the server" in office.until("BACKING_OFF", "wal_level").fix
         missing = office.missing()
         assert (
             list(missing) == ["source hr: wal_level"]
@@ -201,7 +200,7 @@ def test_nothing_but_a_broken_table(broken, postgres15, tmp_path):
     name = table["table"].partition(".")[2]
     with office_with(postgres15, tmp_path, table) as office:
         office.system.start()
-        assert why in office.until("BACKING_OFF").sentence
+        office.until("BACKING_OFF", why)
         mend(office, name, statement)
         office.do("resume")
 

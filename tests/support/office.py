@@ -148,9 +148,12 @@ class Office:
         except NotRunning:
             return node_pb2.StreamReport()
 
-    def until(self, state: str, within_s: float = WAIT_S) -> node_pb2.StreamReport:
-        """Wait for the stream's state; outside the ordinary ones it says why and what to do."""
-        report = self._until(self.report, lambda each: each.state == state, state, within_s)
+    def until(self, state: str, saying: str = "", within_s: float = WAIT_S) -> node_pb2.StreamReport:
+        """Wait for the stream's state and sentence; outside the ordinary ones it says why and what to do."""
+        told = f"{state} {saying}"
+        report = self._until(
+            self.report, lambda each: each.state == state and saying in each.sentence, told, within_s
+        )
         if state not in ("IDLE", "RUNNING", "SNAPSHOT", "PAUSED"):
             assert report.code and report.sentence and report.fix, report
         return report
