@@ -90,6 +90,8 @@ def _deadlock(store: Store, node: Node, applier: Applier) -> None:
         connection.exec_driver_sql(f'LOCK TABLE "{node.name}_hr".event')
         step.start()
         connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+        # Whoever looks for a deadlock first is its victim; that must be the applier.
+        connection.exec_driver_sql("SET LOCAL deadlock_timeout = '60s'")
         _until_somebody_waits(store)
         connection.exec_driver_sql(
             f"SELECT FROM exchange_central.central_applied WHERE stream = '{node.stream}' FOR UPDATE"
