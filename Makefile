@@ -32,7 +32,7 @@ setup-test: setup
 
 # Most tests wait for servers and processes more than they compute, so three share two cores well.
 test: setup-test check
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff check
