@@ -15,7 +15,7 @@ from agent.exchange import open_exchange
 from agent.jobs import WARN_DAYS
 from agent.link import Address, Link
 from agent.settings import Settings, SourceSettings
-from agent.sources.postgresql import PostgresqlSource
+from agent.sources.postgresql.source import PostgresqlSource
 from agent.sources.source import Finding
 from proto.errors import ExchangeError
 from proto.v1 import node_pb2

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 from psycopg.conninfo import conninfo_to_dict
 
-from agent.sources.postgresql_connection import connect, translated
+from agent.sources.postgresql.connection import connect, translated
 from proto.errors import Refused
 
 _TABLES: Final = """

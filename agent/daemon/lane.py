@@ -13,7 +13,7 @@ from agent.exchange import Exchange, Sizes
 from agent.link import Link
 from agent.push import Push, PushLimits
 from agent.settings import Settings, SourceSettings
-from agent.sources.postgresql import PostgresqlSource
+from agent.sources.postgresql.source import PostgresqlSource
 from agent.sources.source import Retained
 from agent.status import View, report
 from agent.worker import StreamState, run_worker

@@ -10,9 +10,9 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from agent.sources.postgresql import PostgresqlSource
-from agent.sources.postgresql_connection import Connection, log_end
-from agent.sources.postgresql_place import Place
+from agent.sources.postgresql.connection import Connection, log_end
+from agent.sources.postgresql.place import Place
+from agent.sources.postgresql.source import PostgresqlSource
 from agent.sources.settings import PostgresqlSettings, TableSettings
 from agent.sources.source import Limits
 from tests.bench import workload

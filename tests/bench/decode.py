@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from agent.sources.pgoutput import Collector, Relation, TablePlan
+from agent.sources.postgresql.pgoutput import Collector, Relation, TablePlan
 from proto import frames
 from proto.schema import Column, TableSchema
 from proto.values import Kind, from_text

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from agent.sources.postgresql_connection import connect
+from agent.sources.postgresql.connection import connect
 from proto.errors import Credential, Transient
 
 STARTING = ("57P03", "the database system is starting up")

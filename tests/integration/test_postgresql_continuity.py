@@ -10,8 +10,8 @@ from contextlib import closing
 
 import pytest
 
-from agent.sources.postgresql import PostgresqlSource
-from agent.sources.postgresql_place import Place
+from agent.sources.postgresql.place import Place
+from agent.sources.postgresql.source import PostgresqlSource
 from agent.sources.source import Limits
 from proto.errors import Credential, Diverged, Fenced, Gap, Transient
 from tests.support.listener import SOON, Listener, unopened

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from agent.sources.postgresql_place import Place
+from agent.sources.postgresql.place import Place
 from agent.sources.settings import TableSettings
 from agent.sources.source import Limits
 from tests.support.listener import SOON, truth

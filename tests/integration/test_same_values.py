@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from agent.sources.postgresql import PostgresqlSource
+from agent.sources.postgresql.source import PostgresqlSource
 from agent.sources.settings import PostgresqlSettings, TableSettings
 from agent.sources.source import Limits, Page
 from proto import frames

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from agent.sources.postgresql import PostgresqlSource
+from agent.sources.postgresql.source import PostgresqlSource
 from agent.sources.settings import PostgresqlSettings, TableSettings
 from agent.sources.source import Limits
 from proto.batch import Batch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 
-from agent.sources.pgoutput import Collector, TablePlan
+from agent.sources.postgresql.pgoutput import Collector, TablePlan
 from proto import frames
 from proto.batch import Delta
 from proto.schema import Column, TableSchema

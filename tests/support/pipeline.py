@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from agent.exchange import Checkpoint, Exchange, StoreLimits, migrate, open_exchange
 from agent.settings import SourceSettings
 from agent.snapshot import Begin, Copies
-from agent.sources.postgresql import PostgresqlSource
+from agent.sources.postgresql.source import PostgresqlSource
 from agent.sources.source import Limits
 from central import store
 from central.apply import Applier

@@ -12,7 +12,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from agent.sources.memory import MemoryDatabase, MemorySource, Row, Transaction
-from agent.sources.postgresql import PostgresqlSource
+from agent.sources.postgresql.source import PostgresqlSource
 from agent.sources.settings import PostgresqlSettings, TableSettings
 from agent.sources.source import Limits, Source
 from proto import frames

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.sources import pgoutput
-from agent.sources.pgoutput import Collector, Relation, TablePlan
+from agent.sources.postgresql import pgoutput
+from agent.sources.postgresql.pgoutput import Collector, Relation, TablePlan
 from proto import frames
 from proto.errors import BadRow, Refused, SchemaHold
 from proto.schema import Column, TableSchema

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from agent.sources.pgoutput import Collector
+from agent.sources.postgresql.pgoutput import Collector
 from proto import frames
 from tests.support.pgoutput_model import Row, apply, collector
 from tests.support.postgres import Cluster

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import psycopg
 
-from agent.sources.postgresql_connection import Connection, translated
-from agent.sources.postgresql_place import Place, format_lsn, parse_lsn
-from agent.sources.postgresql_wire import Identity, Walsender
+from agent.sources.postgresql.connection import Connection, translated
+from agent.sources.postgresql.place import Place, format_lsn, parse_lsn
+from agent.sources.postgresql.wire import Identity, Walsender
 from proto.errors import Diverged, ExchangeError, Fenced, Gap, Transient
 
 PLUGIN: Final = "pgoutput"

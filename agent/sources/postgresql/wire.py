@@ -16,8 +16,8 @@ from typing import Final
 import psycopg
 from psycopg import pq
 
-from agent.sources.postgresql_connection import connect, slot_error, translated
-from agent.sources.postgresql_place import format_lsn, parse_lsn
+from agent.sources.postgresql.connection import connect, slot_error, translated
+from agent.sources.postgresql.place import format_lsn, parse_lsn
 from proto.errors import Transient
 
 BEGIN: Final = ord("B")

@@ -20,11 +20,11 @@ from threading import Event
 from typing import Final
 
 from agent.sources.page import overtaken
-from agent.sources.postgresql_connection import connect
-from agent.sources.postgresql_pages import PageReader, RawPage, Snapshot
-from agent.sources.postgresql_shapes import Shape, Shapes
-from agent.sources.postgresql_stream import Cut, Stream
-from agent.sources.postgresql_wire import Wakeup
+from agent.sources.postgresql.connection import connect
+from agent.sources.postgresql.pages import PageReader, RawPage, Snapshot
+from agent.sources.postgresql.shapes import Shape, Shapes
+from agent.sources.postgresql.stream import Cut, Stream
+from agent.sources.postgresql.wire import Wakeup
 from agent.sources.settings import PostgresqlSettings
 from agent.sources.source import Page
 from proto import frames

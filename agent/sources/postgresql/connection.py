@@ -14,8 +14,8 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from agent.sources.postgresql_ping import takes_logins
-from agent.sources.postgresql_place import parse_lsn
+from agent.sources.postgresql.ping import takes_logins
+from agent.sources.postgresql.place import parse_lsn
 from proto.errors import Credential, ExchangeError, Fenced, Gap, Poisoned, Transient
 
 Connection = psycopg.Connection[tuple[Any, ...]]

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from agent.sources.pgoutput import Collector
-from agent.sources.postgresql_wire import BEGIN, COMMIT, KIND_AT, Walsender
+from agent.sources.postgresql.pgoutput import Collector
+from agent.sources.postgresql.wire import BEGIN, COMMIT, KIND_AT, Walsender
 from agent.sources.source import Limits
 from proto.batch import Delta
 

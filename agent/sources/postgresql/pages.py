@@ -16,9 +16,9 @@ from typing import Final
 import psycopg
 from psycopg import pq
 
-from agent.sources.postgresql_catalog import literal, quoted
-from agent.sources.postgresql_connection import Connection, error_of, log_end, translated
-from agent.sources.postgresql_shapes import AFRESH, Shape
+from agent.sources.postgresql.catalog import literal, quoted
+from agent.sources.postgresql.connection import Connection, error_of, log_end, translated
+from agent.sources.postgresql.shapes import AFRESH, Shape
 from proto import frames
 from proto.batch import Frames
 from proto.errors import Credential, SchemaHold, Transient

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from agent.sources.lane import (
+from agent.sources.postgresql.lane import (
     HEADER_BYTES,
     LENGTH,
     RELID,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     HotLoop: type | None
 else:
     try:
-        from agent.sources._pgoutput import HotLoop
+        from agent.sources.postgresql._pgoutput import HotLoop
     except ImportError:
         HotLoop = None
 

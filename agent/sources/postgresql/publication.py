@@ -14,9 +14,9 @@ from typing import Final
 
 import psycopg
 
-from agent.sources.postgresql_catalog import literal, quoted
-from agent.sources.postgresql_connection import Connection, translated
-from agent.sources.postgresql_shapes import Shape
+from agent.sources.postgresql.catalog import literal, quoted
+from agent.sources.postgresql.connection import Connection, translated
+from agent.sources.postgresql.shapes import Shape
 from proto.errors import Credential
 
 COLUMN_LISTS_SINCE: Final = 150000

@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from agent.sources.postgresql_connection import Connection, translated
-from agent.sources.postgresql_publication import Wanted, read_publication
-from agent.sources.postgresql_shapes import AFRESH, Shape
+from agent.sources.postgresql.connection import Connection, translated
+from agent.sources.postgresql.publication import Wanted, read_publication
+from agent.sources.postgresql.shapes import AFRESH, Shape
 from proto.errors import SchemaHold
 
 # Made as a partition, it was empty when it came: then one transaction wrote its row type and its link to the parent.

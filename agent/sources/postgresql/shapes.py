@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from agent.sources.pgoutput import Relation, TablePlan
-from agent.sources.postgresql_catalog import Catalog, ColumnFacts, TableFacts, TypeFacts, quoted
+from agent.sources.postgresql.catalog import Catalog, ColumnFacts, TableFacts, TypeFacts, quoted
+from agent.sources.postgresql.pgoutput import Relation, TablePlan
 from agent.sources.settings import TableSettings
 from proto.errors import SchemaHold
 from proto.schema import Column, TableSchema

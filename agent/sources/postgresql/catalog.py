@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agent.sources.postgresql_connection import Connection, translated
+from agent.sources.postgresql.connection import Connection, translated
 from proto.values import Kind
 
 KINDS: Final[dict[int, Kind]] = {

@@ -15,16 +15,16 @@ from functools import partial
 from threading import Event
 from typing import Final
 
-from agent.sources.postgresql_catalog import Catalog
-from agent.sources.postgresql_checks import check
-from agent.sources.postgresql_connection import connect, log_end
-from agent.sources.postgresql_pages import PageReader
-from agent.sources.postgresql_place import Place
-from agent.sources.postgresql_session import Holds, Opening, Session, settings_of
-from agent.sources.postgresql_shapes import AFRESH, Shapes
-from agent.sources.postgresql_slot import drop_slot, read_slot, unless_fenced
-from agent.sources.postgresql_stream import Cut
-from agent.sources.postgresql_wire import Wakeup
+from agent.sources.postgresql.catalog import Catalog
+from agent.sources.postgresql.checks import check
+from agent.sources.postgresql.connection import connect, log_end
+from agent.sources.postgresql.pages import PageReader
+from agent.sources.postgresql.place import Place
+from agent.sources.postgresql.session import Holds, Opening, Session, settings_of
+from agent.sources.postgresql.shapes import AFRESH, Shapes
+from agent.sources.postgresql.slot import drop_slot, read_slot, unless_fenced
+from agent.sources.postgresql.stream import Cut
+from agent.sources.postgresql.wire import Wakeup
 from agent.sources.settings import PostgresqlSettings
 from agent.sources.source import Finding, Limits, Page, Proof, Retained, Traits
 from proto.batch import Batch, Delta, Frames, Position

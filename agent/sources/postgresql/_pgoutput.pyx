@@ -2,7 +2,7 @@
 """The hot loop of capture: plain inserts, updates and deletes, from the message to the collapsed frame.
 
 It decides nothing: whatever is not plain (values not logged, text, changed keys, damage, any other message) is
-left to ``agent.sources.pgoutput``, which does the same in Python. No Python object is made per value.
+left to ``agent.sources.postgresql.pgoutput``, which does the same in Python. No Python object is made per value.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE

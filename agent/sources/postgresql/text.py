@@ -12,7 +12,7 @@ from typing import Final
 
 from psycopg import pq
 
-from agent.sources.postgresql_connection import Connection, error_of
+from agent.sources.postgresql.connection import Connection, error_of
 from proto import frames
 from proto.batch import Delta, Frames, Partial
 from proto.errors import Poisoned, SchemaHold

@@ -10,25 +10,25 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from agent.sources.pgoutput import Collector
-from agent.sources.postgresql_catalog import Catalog
-from agent.sources.postgresql_connection import Connection, connect, translated
-from agent.sources.postgresql_copy import Copies
-from agent.sources.postgresql_pages import Snapshot
-from agent.sources.postgresql_place import Place
-from agent.sources.postgresql_publication import (
+from agent.sources.postgresql.catalog import Catalog
+from agent.sources.postgresql.connection import Connection, connect, translated
+from agent.sources.postgresql.copy import Copies
+from agent.sources.postgresql.pages import Snapshot
+from agent.sources.postgresql.pgoutput import Collector
+from agent.sources.postgresql.place import Place
+from agent.sources.postgresql.publication import (
     Publication,
     Wanted,
     publish,
     read_publication,
     wanted_publications,
 )
-from agent.sources.postgresql_shapes import AFRESH, Shape, Shapes, check_identity
-from agent.sources.postgresql_slot import check_continuity, drop_slot, make_slot, read_slot, unless_fenced
-from agent.sources.postgresql_stream import Stream
-from agent.sources.postgresql_text import Texts
-from agent.sources.postgresql_watch import Watch
-from agent.sources.postgresql_wire import Wakeup, Walsender
+from agent.sources.postgresql.shapes import AFRESH, Shape, Shapes, check_identity
+from agent.sources.postgresql.slot import check_continuity, drop_slot, make_slot, read_slot, unless_fenced
+from agent.sources.postgresql.stream import Stream
+from agent.sources.postgresql.text import Texts
+from agent.sources.postgresql.watch import Watch
+from agent.sources.postgresql.wire import Wakeup, Walsender
 from agent.sources.settings import PostgresqlSettings, TableSettings
 from proto.batch import Position
 from proto.errors import Credential, SchemaHold, TableHold, Transient
