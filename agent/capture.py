@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -33,18 +33,6 @@ BELT_ITEMS: Final = 2
 log = structlog.get_logger()
 
 
-class CapturedSource(Source, Protocol):
-    """A source under capture: what it must do besides being read."""
-
-    def keepalive(self) -> None:
-        """Keep the server from giving us up while we wait for room (C14); cheap."""
-        ...
-
-    def resume_table(self, name: str) -> None:
-        """Stream a held table again as it is now; its fresh copy follows."""
-        ...
-
-
 Item = Batch | Begin | CopyPage | TableHold
 
 
@@ -62,11 +50,10 @@ class Capture:
 
     def __init__(
         self,
-        source: CapturedSource,
+        source: Source,
         exchange: Exchange,
         wake_push: Callable[[Sequence[SealedBatch]], None],
         settings: CaptureSettings = CaptureSettings(),
-        drop_log: Callable[[], None] | None = None,
     ) -> None:
         self.state = StreamState(exchange.stream)
         self._source = source
@@ -74,7 +61,6 @@ class Capture:
         exchange.copies_without_key = source.traits.copies_without_key
         self._wake_push = wake_push
         self._settings = settings
-        self._drop_log = drop_log
         self._given_up = ""
         self._stop = threading.Event()
         self._session: Session | None = None
@@ -136,8 +122,7 @@ class Capture:
     def _give_up_if_asked(self) -> None:
         if not self._given_up:
             return
-        if self._drop_log is not None:
-            self._drop_log()
+        self._source.give_up_place()
         what, self._given_up = self._given_up, ""
         raise Gap(
             f"{what}; our place there was given up",
@@ -156,7 +141,7 @@ class Session:
 
     def __init__(
         self,
-        source: CapturedSource,
+        source: Source,
         exchange: Exchange,
         wake_push: Callable[[Sequence[SealedBatch]], None],
         limits: Limits,

@@ -17,7 +17,8 @@ from pydantic import BaseModel
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
-from agent.settings import Settings, SourceSettings
+from agent.settings import Settings
+from agent.sources.kinds import SourceSettings
 
 DEBOUNCE_S: Final = 0.3
 """Editors save in several steps; the file is read once they are done."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from agent.sources.settings import PostgresqlSettings
+from agent.sources.kinds import SourceSettings
 from agent.sources.source import Limits as ReadLimits
 from proto.channel import TlsFiles
 from proto.process import Section
@@ -29,8 +29,6 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:/]+):[0-9]{1,5}")
 _SOCKET_BYTES: Final = 100
 
-SourceSettings = PostgresqlSettings
-"""One section per way of listening, told apart by ``kind``."""
 Verb = Literal["pause", "resume", "snapshot", "reload"]
 
 

@@ -17,7 +17,7 @@ from agent.exchange import open_exchange
 from agent.exchange.place import READS
 from agent.exchange.store import place_of
 from agent.exchange.tables import Tables, tables
-from agent.settings import SourceSettings
+from agent.sources.kinds import SourceSettings
 from agent.sources.postgresql.source import PostgresqlSource
 from central.store import open_store, reading
 from central.store.names import room_of

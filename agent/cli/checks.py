@@ -14,8 +14,8 @@ from agent.daemon.node import version_of_us
 from agent.exchange import open_exchange
 from agent.jobs import WARN_DAYS
 from agent.link import Address, Link
-from agent.settings import Settings, SourceSettings
-from agent.sources.postgresql.source import PostgresqlSource
+from agent.settings import Settings
+from agent.sources.kinds import SourceSettings, new_source
 from agent.sources.source import Finding
 from proto.errors import ExchangeError
 from proto.v1 import node_pb2
@@ -111,7 +111,7 @@ def _socket(path: Path) -> Finding:
 
 def _source(settings: SourceSettings) -> Iterator[Finding]:
     try:
-        found = PostgresqlSource(settings).check()
+        found = new_source(settings).check()
     except ExchangeError as error:
         yield Finding(f"source {settings.name}", False, error.what, error.fix)
         return

@@ -9,7 +9,8 @@ from typing import Final
 
 from agent.cli.console import load, say
 from agent.exchange import Exchange, open_exchange
-from agent.settings import Settings, SourceSettings
+from agent.settings import Settings
+from agent.sources.kinds import SourceSettings
 from proto import codec, frames, values
 from proto.batch import Delta, Frames, Partial
 from proto.errors import Refused

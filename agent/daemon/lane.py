@@ -12,8 +12,8 @@ from agent.capture import Capture, CaptureSettings
 from agent.exchange import Exchange, Sizes
 from agent.link import Link
 from agent.push import Push, PushLimits
-from agent.settings import Settings, SourceSettings
-from agent.sources.postgresql.source import PostgresqlSource
+from agent.settings import Settings
+from agent.sources.kinds import SourceSettings, new_source
 from agent.sources.source import Retained
 from agent.status import View, report
 from agent.worker import StreamState, run_worker
@@ -201,10 +201,11 @@ class Lane:
         self._warn()
 
     def _warn(self) -> None:
-        kept, limit = self._retained, self._source.source_disk.drop_slot_at_bytes
-        if kept is None:
+        kept, disk = self._retained, self._source.disk
+        if kept is None or disk is None:
             return
-        edges = [self._source.source_disk.warn_bytes]
+        limit = disk.drop_slot_at_bytes
+        edges = [disk.warn_bytes]
         edges += [bound * share // 10 for bound in (kept.limit_bytes, limit) if bound for share in (5, 8)]
         passed = max((edge for edge in edges if kept.bytes >= edge), default=0)
         if passed > self._warned_at:
@@ -219,9 +220,10 @@ class Lane:
     # Threads
 
     def _new_capture(self) -> Capture:
-        self._reader = PostgresqlSource(self._source)
-        settings = CaptureSettings(self._settings.limits.read, self._source.source_disk.drop_slot_at_bytes)
-        return Capture(self._reader, self.exchange, self._push.offer, settings, self._reader.drop_slot)
+        self._reader = new_source(self._source)
+        disk = self._source.disk
+        settings = CaptureSettings(self._settings.limits.read, disk.drop_slot_at_bytes if disk else None)
+        return Capture(self._reader, self.exchange, self._push.offer, settings)
 
     def _spawn(self, hop: str, work: Callable[[], None]) -> None:
         thread = threading.Thread(

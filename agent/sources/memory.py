@@ -197,6 +197,10 @@ class MemorySource:
     def keepalive(self) -> None:
         """Nobody gives us up here."""
 
+    def give_up_place(self) -> None:
+        """What was not read yet is forgotten."""
+        self._database.forgotten = len(self._database.log)
+
     def proof(self) -> Proof | None:
         """The last time a read found nothing more."""
         return self._proof

@@ -1,16 +1,15 @@
-"""The settings of each way of listening: one frozen section per kind, discriminated by ``kind``."""
+"""What the settings of every way of listening have in common; each kind adds its own beside its source."""
 
 from __future__ import annotations
 
 import re
-from typing import Final, Literal, Self
+from typing import Final, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
 from proto.process import Section
 
 GIB: Final = 1024**3
-_SLOT: Final = re.compile(r"[a-z0-9_]{1,63}")
 _PART: Final = re.compile(r'"(?:[^"]|"")+"|[^".]+')
 
 
@@ -36,13 +35,19 @@ class TableSettings(Section):
         return self
 
     @property
-    def place(self) -> tuple[str, str]:
-        """Schema and name in the database; the schema ``public`` when none is given."""
+    def parts(self) -> tuple[str, str]:
+        """Schema and name in the database; no schema when none is given."""
         parts = [
             part[1:-1].replace('""', '"') if part.startswith('"') else part
             for part in _PART.findall(self.table)
         ]
-        return (parts[0], parts[1]) if len(parts) == 2 else ("public", parts[0])
+        return (parts[0], parts[1]) if len(parts) == 2 else ("", parts[0])
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Schema and name as PostgreSQL finds it: in the schema ``public`` when none is given."""
+        schema, name = self.parts
+        return schema or "public", name
 
     @property
     def catalogued(self) -> str:
@@ -58,46 +63,23 @@ class SourceDiskSettings(Section):
     """None = never drop the slot, whatever it costs the source."""
 
 
-class PostgresqlSettings(Section):
-    """A PostgreSQL business database, read through its replication protocol."""
+class SourceSection(Section):
+    """One source: its name within the node, and what may leave."""
 
-    kind: Literal["postgresql"]
     name: str = Field(min_length=1)
-    dsn: SecretStr
-    slot: str = ""
-    publication: str = ""
-    manage_publication: bool = True
-    """False = the database's administrator made it and keeps it."""
     tables: tuple[TableSettings, ...] = Field(min_length=1)
-    source_disk: SourceDiskSettings = SourceDiskSettings()
-    page_rows: int = Field(default=20_000, gt=0)
-    page_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
-    """A page of a first copy ends at either limit."""
-    look_every_s: float = Field(default=10.0, gt=0)
-    """How often to look for what the log does not tell, and to let the position pass over what others changed."""
-    slot_timeout_s: float = Field(default=30.0, gt=0)
-    """How long making the slot may wait for transactions that are open at the source."""
 
     @model_validator(mode="after")
-    def _told_apart(self) -> Self:
+    def _tables_told_apart(self) -> Self:
         for what, names in (
             ("table", [table.place for table in self.tables]),
             ("name", [table.catalogued for table in self.tables]),
         ):
             if len(set(names)) != len(names):
                 raise ValueError(f"a {what} occurs twice")
-        if not _SLOT.fullmatch(self.slot_name):
-            raise ValueError(
-                f"the slot name {self.slot_name!r} may hold a-z, 0-9 and _ and at most 63 characters: set 'slot'"
-            )
         return self
 
     @property
-    def slot_name(self) -> str:
-        """The replication slot at the server."""
-        return self.slot or f"exchange_{self.name.lower().replace('-', '_')}"
-
-    @property
-    def publication_name(self) -> str:
-        """The publication at the server."""
-        return self.publication or f"exchange_{self.name.lower().replace('-', '_')}"
+    def disk(self) -> SourceDiskSettings | None:
+        """How much the source's server may keep for us; None where it keeps nothing."""
+        return None

@@ -113,6 +113,14 @@ class Source(Protocol):
         """TableHold errors met since the last call; their tables' changes are left out of batches until resumed."""
         ...
 
+    def resume_table(self, name: str) -> None:
+        """Stream a held table again as it is now; its fresh copy follows."""
+        ...
+
+    def keepalive(self) -> None:
+        """Keep the server from giving us up while we wait for room (C14); cheap."""
+        ...
+
     def confirm(self, position: Position) -> None:
         """Everything up to *position* is committed on our side: the source may forget it. Never blocks for long."""
         ...
@@ -142,6 +150,10 @@ class Source(Protocol):
 
     def retained(self) -> Retained | None:
         """What the server keeps for us; None if the source has no such thing. Own connection, any thread."""
+        ...
+
+    def give_up_place(self) -> None:
+        """Let the server forget us for its disk's sake: the stream has a gap from here on (C10)."""
         ...
 
     def stop_waiting(self) -> None:

@@ -12,8 +12,9 @@ from pydantic import SecretStr
 
 from agent.sources.postgresql.connection import Connection, log_end
 from agent.sources.postgresql.place import Place
+from agent.sources.postgresql.settings import PostgresqlSettings
 from agent.sources.postgresql.source import PostgresqlSource
-from agent.sources.settings import PostgresqlSettings, TableSettings
+from agent.sources.settings import TableSettings
 from agent.sources.source import Limits
 from tests.bench import workload
 from tests.support.postgres import Cluster

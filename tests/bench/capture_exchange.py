@@ -23,8 +23,8 @@ import structlog
 
 from agent.capture import Capture
 from agent.exchange import Exchange, StoreLimits, migrate, open_exchange
+from agent.sources.postgresql.settings import PostgresqlSettings
 from agent.sources.postgresql.source import PostgresqlSource
-from agent.sources.settings import PostgresqlSettings
 from agent.worker import run_worker
 from proto.batch import Position
 from tests.bench import workload

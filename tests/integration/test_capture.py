@@ -50,7 +50,7 @@ class Agent:
     died: list[BaseException] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.capture = Capture(self.source, self.exchange, self.pushed.extend, FAST, self.source.drop_log)
+        self.capture = Capture(self.source, self.exchange, self.pushed.extend, FAST)
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
 

@@ -153,7 +153,7 @@ def test_a_publication_of_the_administrator_serves(db, listen, postgres, busines
 
         assert hr.copy("t").rows("t") == [("a", 1)]
         assert [finding for finding in hr.source.check() if not finding.passed] == []
-        hr.source.drop_slot()
+        hr.source.give_up_place()
     finally:
         db.execute("DROP OWNED BY reader; DROP ROLE reader")
 

@@ -108,7 +108,7 @@ def test_a_server_that_does_not_answer_is_transient(server):
 def test_a_missing_slot_is_a_gap(server):
     """C4: it is never made anew for a position that is not the beginning."""
     hr = listener(server)
-    hr.source.drop_slot()
+    hr.source.give_up_place()
 
     for _ in range(2):
         with pytest.raises(Gap, match="does not exist"):
@@ -118,7 +118,7 @@ def test_a_missing_slot_is_a_gap(server):
 def test_a_slot_of_something_else_is_a_gap(server):
     """Another plug-in's slot under our name is neither read nor dropped by opening at a position."""
     hr = listener(server)
-    hr.source.drop_slot()
+    hr.source.give_up_place()
     with server.connect("hr") as connection:
         connection.execute("SELECT pg_create_logical_replication_slot('exchange_hr', 'test_decoding')")
 
@@ -222,7 +222,7 @@ def test_a_slot_whose_log_is_gone_is_a_gap(server):
 def test_a_new_slot_does_not_wait_for_ever(server):
     """C13: it names whom it waits for, and begins once that transaction ends."""
     hr = listener(server)
-    hr.source.drop_slot()
+    hr.source.give_up_place()
     with server.connect("hr", autocommit=False) as busy:
         busy.execute("SELECT pg_current_xact_id()")
         source = listener_source(server, slot_timeout_s=0.5)

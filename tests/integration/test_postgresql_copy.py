@@ -180,7 +180,7 @@ def test_rows_hidden_by_row_security_are_not_silently_left_out(db, listen, postg
             assert list(hr.source.pages()) == []
 
         assert hr.held() == [("t", "the account may not read the table")]
-        hr.source.drop_slot()
+        hr.source.give_up_place()
     finally:
         db.execute("DROP OWNED BY reader; DROP ROLE reader")
 

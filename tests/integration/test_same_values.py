@@ -12,8 +12,9 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from agent.sources.postgresql.settings import PostgresqlSettings
 from agent.sources.postgresql.source import PostgresqlSource
-from agent.sources.settings import PostgresqlSettings, TableSettings
+from agent.sources.settings import TableSettings
 from agent.sources.source import Limits, Page
 from proto import frames
 from proto.schema import TableSchema

@@ -10,8 +10,9 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from agent.sources.postgresql.settings import PostgresqlSettings
 from agent.sources.postgresql.source import PostgresqlSource
-from agent.sources.settings import PostgresqlSettings, TableSettings
+from agent.sources.settings import TableSettings
 from agent.sources.source import Limits
 from proto.batch import Batch
 from proto.errors import TableHold

@@ -12,8 +12,8 @@ from typing import Final, Self
 from sqlalchemy import Engine
 
 from agent.exchange import Checkpoint, Exchange, StoreLimits, migrate, open_exchange
-from agent.settings import SourceSettings
 from agent.snapshot import Begin, Copies
+from agent.sources.kinds import SourceSettings
 from agent.sources.postgresql.source import PostgresqlSource
 from agent.sources.source import Limits
 from central import store

@@ -12,8 +12,9 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from agent.sources.memory import MemoryDatabase, MemorySource, Row, Transaction
+from agent.sources.postgresql.settings import PostgresqlSettings
 from agent.sources.postgresql.source import PostgresqlSource
-from agent.sources.settings import PostgresqlSettings, TableSettings
+from agent.sources.settings import TableSettings
 from agent.sources.source import Limits, Source
 from proto import frames
 from proto.batch import Batch
@@ -45,18 +46,10 @@ class Writer(Protocol):
     def truncate(self, table: str) -> None: ...
 
 
-class ListeningSource(Source, Protocol):
-    """A source as capture uses it."""
-
-    def keepalive(self) -> None: ...
-
-    def resume_table(self, name: str) -> None: ...
-
-
 class Rig(Protocol):
     """A database with the tables ``person`` and ``visit``."""
 
-    def source(self) -> ListeningSource:
+    def source(self) -> Source:
         """A new source over it; several may exist."""
         ...
 
@@ -69,7 +62,7 @@ class Rig(Protocol):
         """What is in a table now, by id."""
         ...
 
-    def break_structure(self, table: str, source: ListeningSource) -> None:
+    def break_structure(self, table: str, source: Source) -> None:
         """Do what a stream of this table cannot survive, and let the table live on."""
         ...
 
@@ -96,7 +89,7 @@ class MemoryRig:
         source = MemorySource(self.database)
         return plain_rows(source, table)
 
-    def break_structure(self, table: str, source: ListeningSource) -> None:
+    def break_structure(self, table: str, source: Source) -> None:
         assert isinstance(source, MemorySource)
         source.hold(SchemaHold(table, "its structure changed", fix="copy the table afresh"))
 
@@ -135,7 +128,7 @@ class PostgresRig:
     def rows(self, table: str) -> list[Row]:
         return self.admin.execute(f"SELECT id, name, note FROM {table} ORDER BY id".encode()).fetchall()
 
-    def break_structure(self, table: str, source: ListeningSource) -> None:
+    def break_structure(self, table: str, source: Source) -> None:
         self.admin.execute(f"ALTER TABLE {table} ALTER name TYPE varchar(10) USING left(name, 1)".encode())
 
     def foreign_position(self) -> str:
@@ -179,7 +172,7 @@ def plain_rows(source: Source, table: str) -> list[Row]:
     return [row for page in source.scan(table) for row in frames.rows(page.data, kinds)]
 
 
-def read_all(source: ListeningSource, limits: Limits = SOON) -> list[Batch]:
+def read_all(source: Source, limits: Limits = SOON) -> list[Batch]:
     """Everything that is waiting, at least until the first silence."""
     return [*iter(lambda: source.read(limits), None)]
 
@@ -199,7 +192,7 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
 
 
 @pytest.fixture
-def source(rig: Rig) -> Iterator[ListeningSource]:
+def source(rig: Rig) -> Iterator[Source]:
     """A source over it, not open yet."""
     source = rig.source()
     yield source

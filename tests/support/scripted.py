@@ -165,7 +165,7 @@ class Scripted:
     def retained(self) -> Retained | None:
         return Retained(self.retained_bytes, None)
 
-    def drop_log(self) -> None:
+    def give_up_place(self) -> None:
         """Forget everything for the disk's sake."""
         self.is_lost = True
         self.retained_bytes = 0

@@ -15,9 +15,9 @@ from psycopg.conninfo import conninfo_to_dict
 from agent.sources.postgresql.catalog import Catalog, TableFacts, quoted
 from agent.sources.postgresql.connection import Connection, connect
 from agent.sources.postgresql.publication import Wanted, read_publication, wanted_publications
+from agent.sources.postgresql.settings import PostgresqlSettings
 from agent.sources.postgresql.shapes import Shape, Shapes, check_identity
 from agent.sources.postgresql.slot import AFRESH, OTHER_NAME, PLUGIN, WAL_LEVEL, read_slot
-from agent.sources.settings import PostgresqlSettings
 from agent.sources.source import Finding
 from proto.errors import ExchangeError, SchemaHold
 

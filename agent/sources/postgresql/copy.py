@@ -22,10 +22,10 @@ from typing import Final
 from agent.sources.page import overtaken
 from agent.sources.postgresql.connection import connect
 from agent.sources.postgresql.pages import PageReader, RawPage, Snapshot
+from agent.sources.postgresql.settings import PostgresqlSettings
 from agent.sources.postgresql.shapes import Shape, Shapes
 from agent.sources.postgresql.stream import Cut, Stream
 from agent.sources.postgresql.wire import Wakeup
-from agent.sources.settings import PostgresqlSettings
 from agent.sources.source import Page
 from proto import frames
 from proto.batch import NO_FRAMES, Delta, Frames

@@ -23,13 +23,14 @@ from agent.sources.postgresql.publication import (
     read_publication,
     wanted_publications,
 )
+from agent.sources.postgresql.settings import PostgresqlSettings
 from agent.sources.postgresql.shapes import AFRESH, Shape, Shapes, check_identity
 from agent.sources.postgresql.slot import check_continuity, drop_slot, make_slot, read_slot, unless_fenced
 from agent.sources.postgresql.stream import Stream
 from agent.sources.postgresql.text import Texts
 from agent.sources.postgresql.watch import Watch
 from agent.sources.postgresql.wire import Wakeup, Walsender
-from agent.sources.settings import PostgresqlSettings, TableSettings
+from agent.sources.settings import TableSettings
 from proto.batch import Position
 from proto.errors import Credential, SchemaHold, TableHold, Transient
 

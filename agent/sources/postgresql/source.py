@@ -21,11 +21,11 @@ from agent.sources.postgresql.connection import connect, log_end
 from agent.sources.postgresql.pages import PageReader
 from agent.sources.postgresql.place import Place
 from agent.sources.postgresql.session import Holds, Opening, Session, settings_of
+from agent.sources.postgresql.settings import PostgresqlSettings
 from agent.sources.postgresql.shapes import AFRESH, Shapes
 from agent.sources.postgresql.slot import drop_slot, read_slot, unless_fenced
 from agent.sources.postgresql.stream import Cut
 from agent.sources.postgresql.wire import Wakeup
-from agent.sources.settings import PostgresqlSettings
 from agent.sources.source import Finding, Limits, Page, Proof, Retained, Traits
 from proto.batch import Batch, Delta, Frames, Position
 from proto.errors import Refused, SchemaHold, TableHold
@@ -151,8 +151,8 @@ class PostgresqlSource:
             slot = read_slot(connection, self._settings.slot_name)
         return None if slot is None else Retained(slot.retained_bytes, slot.limit_bytes)
 
-    def drop_slot(self) -> None:
-        """Give up our place at the server for its disk's sake: the stream has a gap from here on."""
+    def give_up_place(self) -> None:
+        """Drop the slot, so that the server's log can go."""
         self._hang_up()
         with connect(self._dsn, self._settings.name) as connection:
             forget = partial(drop_slot, connection, self._settings.slot_name)

@@ -1,0 +1,21 @@
+"""The ways of listening there are: how each is set, and what opens it. A new one adds a line to both."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from agent.sources.postgresql.settings import PostgresqlSettings
+from agent.sources.source import Source
+
+SourceSettings = Annotated[PostgresqlSettings, Field(discriminator="kind")]
+"""One section per way of listening, told apart by ``kind``."""
+
+
+def new_source(settings: PostgresqlSettings) -> Source:
+    """The source that *settings* speak of; nothing is connected yet."""
+    # Imported late: a node needs the drivers of its own sources only.
+    from agent.sources.postgresql.source import PostgresqlSource
+
+    return PostgresqlSource(settings)
