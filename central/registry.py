@@ -16,7 +16,7 @@ from central import audit
 from central.store import NowUs, now_us, reading, writing
 from central.store.names import check_name, split_stream
 from central.store.tables import CERTIFICATES, COMMANDS, NODES
-from proto.errors import Refused
+from proto.errors import NotAdmitted, Refused
 from proto.v1 import node_pb2
 
 FINGERPRINTS_PER_NAME: Final = 2
@@ -35,12 +35,6 @@ _SEEN = (
         report=bindparam("said"),
     )
 )
-
-
-class NotAdmitted(Refused):
-    """This certificate may not speak here."""
-
-    code = "NOT_ADMITTED"
 
 
 @dataclass(frozen=True, slots=True)

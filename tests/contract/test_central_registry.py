@@ -7,9 +7,9 @@ import itertools
 import pytest
 
 from central import audit
-from central.registry import NotAdmitted, Registry
+from central.registry import Registry
 from central.store import now_us, reading
-from proto.errors import Refused
+from proto.errors import NotAdmitted, Refused
 from proto.v1 import node_pb2
 from tests.support.stores import Node, Store
 
