@@ -84,9 +84,9 @@ class Capture:
         self._stop.set()
         self._end_session()
 
-    def pause(self) -> None:
+    def pause(self, sentence: str = "") -> None:
         """Stop until :meth:`resume`; the source keeps its log meanwhile."""
-        self.state.pause()
+        self.state.pause(sentence)
         self._end_session()
 
     def resume(self) -> None:
@@ -99,11 +99,11 @@ class Capture:
         self._source.stop_waiting()
 
     def begin_anew(self, who: str, reason: str) -> None:
-        """Start a new stream with fresh copies of all tables: the way out of a gap."""
+        """Start a new stream with fresh copies of all tables: the way out of a gap. A paused stream stays so."""
         self._given_up = ""
         self._exchange.begin_anew(who, reason)
         self._end_session()
-        self.state.resume()
+        self.state.try_again()
 
     def retry(self, table: str, who: str = "operator") -> None:
         """Send what is quarantined of *table* its normal way."""

@@ -86,15 +86,15 @@ class Jobs:
 class Steering(Protocol):
     """What central may ask of this node, as far as the department allows it."""
 
-    def pause(self, source: str) -> str:
+    def pause(self, source: str, who: str) -> str:
         """Stop one source."""
         ...
 
-    def resume(self, source: str) -> str:
+    def resume(self, source: str, who: str) -> str:
         """Let it go on."""
         ...
 
-    def snapshot(self, source: str, table: str) -> str:
+    def snapshot(self, source: str, table: str, who: str) -> str:
         """Copy a table afresh."""
         ...
 
@@ -165,23 +165,24 @@ class Heart:
             )
             return False
         try:
-            sentence = self._act(verb, source, command.table)
+            sentence = self._act(verb, source, command)
         except ExchangeError as error:
             _log.warning("command_refused", command=command.id, verb=verb, reason=str(error))
             return False
         _log.info("command_done", command=command.id, verb=verb, source=source, sentence=sentence)
         return True
 
-    def _act(self, verb: str, source: str, table: str) -> str:
+    def _act(self, verb: str, source: str, command: node_pb2.Command) -> str:
+        who = f"{command.who or 'somebody'} at the platform"
         match verb:
             case "pause":
-                return self._node.pause(source)
+                return self._node.pause(source, who)
             case "resume":
-                return self._node.resume(source)
-            case "snapshot" if not table:
+                return self._node.resume(source, who)
+            case "snapshot" if not command.table:
                 raise Refused("a copy of every table is the department's to order")
             case "snapshot":
-                return self._node.snapshot(source, table)
+                return self._node.snapshot(source, command.table, who)
             case _:
                 return self._node.reload()
 

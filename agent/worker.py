@@ -90,7 +90,7 @@ class StreamState:
         self._now = Snapshot(since_us=now_us())
         self._meter = _Meter()
         self._resumed = threading.Event()
-        self._paused = False
+        self._pause: str | None = None
 
     def read(self) -> Snapshot:
         """As it is now; rates fall to nothing when nothing comes."""
@@ -101,17 +101,28 @@ class StreamState:
     @property
     def paused(self) -> bool:
         """Whether a person asked it to stop."""
-        return self._paused
+        return self._pause is not None
 
-    def pause(self) -> None:
-        """Stop after what is under way."""
-        self._paused = True
+    def pause(self, sentence: str = "") -> None:
+        """Stop after what is under way; *sentence* says who asked for it."""
+        self._pause = sentence
         self._resumed.clear()
 
     def resume(self) -> None:
         """Go on after a pause, or try again now after a halt."""
-        self._paused = False
+        self._pause = None
         self._resumed.set()
+
+    def try_again(self) -> None:
+        """Try again now after a halt; a pause stays."""
+        if self._pause is None:
+            self._resumed.set()
+
+    def show_pause(self) -> None:
+        """Say that people stopped it."""
+        self.set(
+            State.PAUSED, self._pause or "", fix=f"exchange-agent resume {self.stream.rpartition('/')[2]}"
+        )
 
     def set(
         self, state: State, sentence: str = "", *, code: str = "", fix: str = "", retry_us: int = 0
@@ -183,7 +194,7 @@ def run_worker(
     backoff = Backoff()
     while not stop.is_set():
         if state.paused:
-            state.set(State.PAUSED)
+            state.show_pause()
             state.wait_resumed(stop, None)
             continue
         state.attend()

@@ -182,7 +182,9 @@ class Registry:
         with reading(self._engine) as connection:
             rows = connection.execute(waiting.order_by(COMMANDS.c.id)).all()
         return [
-            node_pb2.Command(id=row.id, verb=row.verb, stream=row.stream, table=row.table_name)
+            node_pb2.Command(
+                id=row.id, verb=row.verb, stream=row.stream, table=row.table_name, who=row.asked_by
+            )
             for row in rows
         ]
 

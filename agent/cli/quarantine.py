@@ -63,13 +63,12 @@ def skip(
     config: Config = STANDARD,
 ) -> None:
     """Leave one entry out for good. Its rows are kept, and who decided it is recorded."""
-    import getpass
-
     with told(), client(config) as agent:
+        from agent.local.client import whoami
         from proto.v1 import local_pb2
 
         request = local_pb2.SkipQuarantineRequest(
-            source=source, table=table, id=entry, who=getpass.getuser(), reason=reason
+            source=source, table=table, id=entry, who=whoami(), reason=reason
         )
         say(agent.skip(request))
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import structlog
 
 from agent.capture import Capture, CaptureSettings
-from agent.exchange import Exchange, Sizes
+from agent.exchange import Exchange, Pause, Sizes
 from agent.link import Link
 from agent.push import Push, PushLimits
 from agent.settings import Settings
 from agent.sources.kinds import SourceSettings, new_source
 from agent.sources.source import Retained
 from agent.status import View, report
-from agent.worker import StreamState, run_worker
+from agent.worker import StreamState, now_us, run_worker
 from proto.errors import Credential, ExchangeError, Halt, Refused, Transient
 from proto.states import State
 from proto.v1 import node_pb2
 
-OPERATOR = "operator"
 PRUNES_AT_A_TIME = 20
 
 _log = structlog.get_logger()
@@ -67,6 +67,7 @@ class Lane:
         self._capture = self._new_capture()
         self._threads: dict[str, threading.Thread] = {}
         self._lock = threading.RLock()
+        self._recalling, self._recalled = threading.Lock(), False
 
     # Life
 
@@ -113,15 +114,32 @@ class Lane:
 
     # What people ask
 
-    def pause(self) -> None:
-        """Read nothing and let nothing leave until :meth:`resume`."""
-        self._capture.pause()
-        self._push.pause()
+    def pause(self, who: str) -> None:
+        """Read nothing and let nothing leave until :meth:`resume`, not even after a restart.
 
-    def resume(self) -> None:
+        Raises Transient when it could not be stored: then it holds until the next restart.
+        """
+        pause = Pause(who, now_us())
+        if not self.is_paused:
+            self._stand_still(pause)
+        try:
+            self._around.prepare()
+            self.exchange.pause(pause)
+        except ExchangeError as error:
+            what = f"paused, but a restart would lift it, because it could not be stored: {error.what}"
+            raise Transient(what, where=self.name, fix="once that is mended: exchange-agent pause") from error
+
+    def resume(self, who: str) -> None:
         """Go on after a pause, or try again after a halt."""
+        if self.is_paused:
+            self.exchange.resume(who)
         self._capture.resume()
         self._push.resume()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether people stopped it."""
+        return self._capture.state.paused or self._push.state.paused
 
     def order_copy(self, table: str, who: str) -> None:
         """Copy *table* afresh; all of them with ``""``, which also mends a gap."""
@@ -253,10 +271,28 @@ class Lane:
     def _work(self, hop: str, step: Callable[[], bool], stop: threading.Event, state: StreamState) -> None:
         def prepared() -> bool:
             self._around.prepare()
-            return step()
+            self._recall()
+            return True if state.paused else step()
 
         structlog.contextvars.bind_contextvars(worker=hop, stream=self.exchange.stream)
         run_worker(f"{hop}-{self.name}", prepared, stop, state)
+
+    def _recall(self) -> None:
+        """Know how far the stream is, and stand still when people stopped it before this process began."""
+        with self._recalling:
+            if not self._recalled:
+                now = self.exchange.start()
+                # A stream that stands still has nobody else to say how far it is.
+                self._capture.state.note(seq=now.head.seq, position=now.position)
+                if now.pause is not None:
+                    self._stand_still(now.pause)
+                self._recalled = True
+
+    def _stand_still(self, pause: Pause) -> None:
+        since = datetime.fromtimestamp(pause.since_us / 1_000_000, UTC)
+        sentence = f"stopped by {pause.who} on {since:%Y-%m-%d %H:%M} UTC"
+        self._capture.pause(sentence)
+        self._push.pause(sentence)
 
     def _joined(self, hop: str, timeout_s: float | None) -> bool:
         thread = self._threads.get(hop)

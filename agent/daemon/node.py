@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 from sqlalchemy import make_url
 
-from agent.daemon.lane import OPERATOR, Lane, Surroundings
+from agent.daemon.lane import Lane, Surroundings
 from agent.exchange import Exchange, migrate, open_exchange
 from agent.jobs import CertificateWatch, Heart, Jobs
 from agent.link import Address, Link
@@ -120,19 +120,24 @@ class Node:
         """How each stream is."""
         return [lane.report() for lane in self._lanes.values()]
 
-    def pause(self, source: str) -> str:
+    def pause(self, source: str, who: str) -> str:
         """Stop one source, or all."""
-        return self._each(source, Lane.pause, "paused")
+        return self._each(source, lambda lane: lane.pause(who), "paused")
 
-    def resume(self, source: str) -> str:
+    def resume(self, source: str, who: str) -> str:
         """Let one source, or all, go on."""
-        return self._each(source, Lane.resume, "resumed")
+        return self._each(source, lambda lane: lane.resume(who), "resumed")
 
-    def snapshot(self, source: str, table: str) -> str:
+    def snapshot(self, source: str, table: str, who: str) -> str:
         """Copy a table, or all tables of a source, afresh."""
         lane = self._lane(source)
-        lane.order_copy(table, OPERATOR)
-        return f"{table or 'every table'} of {lane.name} will be copied afresh; follow it with status"
+        lane.order_copy(table, who)
+        then = (
+            f"once it goes on: exchange-agent resume {lane.name}"
+            if lane.is_paused
+            else "follow it with status"
+        )
+        return f"{table or 'every table'} of {lane.name} will be copied afresh; {then}"
 
     def reload(self) -> str:
         """Read the settings file again: all of it is checked, then what may change while running does (P9)."""
@@ -161,9 +166,9 @@ class Node:
             for entry in lane.exchange.quarantine()
         ]
 
-    def retry(self, source: str, table: str) -> str:
+    def retry(self, source: str, table: str, who: str) -> str:
         """Apply a table's held changes again."""
-        self._lane(source).retry(table, OPERATOR)
+        self._lane(source).retry(table, who)
         return f"{table} flows again"
 
     def skip(self, request: local_pb2.SkipQuarantineRequest) -> str:

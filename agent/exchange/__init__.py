@@ -1,9 +1,10 @@
 """The exchange database: mirror, outbox and checkpoint, moved in one transaction."""
 
-from agent.exchange.checkpoints import Checkpoint
-from agent.exchange.exchange import Exchange, StoreLimits
+from agent.exchange.checkpoints import Checkpoint, Pause
+from agent.exchange.exchange import Exchange
 from agent.exchange.outbox import Sizes
 from agent.exchange.quarantine import Entry
+from agent.exchange.room import StoreLimits
 from agent.exchange.store import migrate, open_exchange
 from agent.exchange.tablestates import CopyState, TableStatus
 
@@ -12,6 +13,7 @@ __all__ = [
     "CopyState",
     "Entry",
     "Exchange",
+    "Pause",
     "Sizes",
     "StoreLimits",
     "TableStatus",

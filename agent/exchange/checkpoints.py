@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
@@ -13,10 +13,20 @@ from agent.exchange.tables import Tables
 from proto.batch import CHAIN_START, Head, Position
 from proto.errors import Fenced, Halt
 
+_NOT_PAUSED: Final[dict[str, Any]] = {"paused_by": "", "paused_us": 0}
+
 
 def now_us() -> int:
     """Our clock, microseconds since 1970."""
     return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A stream that people stopped, until people let it go on."""
+
+    who: str
+    since_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,7 @@ class Checkpoint:
     """This process's own: every start of a process takes a new one."""
     incarnation: str
     acknowledged_seq: int
+    pause: Pause | None = None
 
 
 @dataclass(slots=True)
@@ -73,7 +84,9 @@ class Checkpoints:
         if row is None:
             return None
         head = Head(row["head_epoch"], row["seq"], bytes(row["digest"]))
-        return Checkpoint(row["position"], head, row["epoch"], row["incarnation"], row["acknowledged_seq"])
+        pause = Pause(row["paused_by"], row["paused_us"]) if row["paused_us"] else None
+        place = (row["position"], head, row["epoch"], row["incarnation"], row["acknowledged_seq"])
+        return Checkpoint(*place, pause)
 
     def begin(self, connection: Connection, incarnation: str) -> Checkpoint:
         """Make the row if it is new, and take the next epoch."""
@@ -130,6 +143,11 @@ class Checkpoints:
         )
         if moved.rowcount != 1:
             raise Fenced("another process took over", where=self._stream, fix="stop one of the two")
+
+    def pause(self, connection: Connection, pause: Pause | None) -> None:
+        """Remember that people stopped the stream, or with None that it may go on; under :meth:`lock`."""
+        written = {"paused_by": pause.who, "paused_us": pause.since_us} if pause else _NOT_PAUSED
+        connection.execute(update(self._table).where(self._mine).values(written))
 
     def acknowledge(self, connection: Connection, epoch: int, seq: int) -> None:
         """Remember that central has everything up to *seq*; never moves back."""

@@ -12,21 +12,22 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, Engine
 
-from agent.exchange.checkpoints import Checkpoint, Checkpoints, Mark
+from agent.exchange.checkpoints import Checkpoint, Checkpoints, Pause
 from agent.exchange.outbox import Outbox, Sizes
 from agent.exchange.place import READS, translated
 from agent.exchange.quarantine import Entry, Quarantine
+from agent.exchange.room import STANDARD, Room, StoreLimits
 from agent.exchange.store import place_of
 from agent.exchange.tables import tables
 from agent.exchange.tablestates import CopyState, TableStates, TableStatus, held_by, new_status
 from agent.exchange.writing import Desk, Writing
 from proto.batch import Batch, Delta, Frames, Head, SealedBatch
-from proto.errors import DiskBlocked, Refused, TableHold, Transient
+from proto.errors import Refused, TableHold, Transient
 from proto.schema import TableSchema
 from replica.opening import open_replica
 from replica.replica import Replica, TableDigest
@@ -35,29 +36,17 @@ if TYPE_CHECKING:
     from agent.exchange.place import Guard
     from agent.sources.source import Page
 
-MIB: Final = 1024**2
-GIB: Final = 1024**3
 RETENTION_US: Final = 7 * 24 * 3600 * 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class StoreLimits:
-    """Where capture stops before a disk does."""
-
-    min_free_bytes: int | None = None
-    """Free bytes to leave on the volume; None = 10 % of it, at least 2 GiB."""
-    outbox_bytes: int = 64 * GIB
-    """What may wait for central."""
 
 
 class Exchange:
     """The mirror, outbox, quarantine and checkpoint of one stream. Every method may be called from any thread."""
 
-    def __init__(self, engine: Engine, stream: str, limits: StoreLimits = StoreLimits()) -> None:
+    def __init__(self, engine: Engine, stream: str, limits: StoreLimits = STANDARD) -> None:
         self.stream = stream
         self._engine = engine
-        self._limits = limits
         self._place = place_of(engine)
+        self._room = Room(self._place, engine, limits, stream)
         here = tables(self._place.schema, self._place.prefix)
         self._replica: Replica = open_replica(engine, stream.rpartition("/")[2])
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode")
@@ -99,6 +88,20 @@ class Exchange:
             with self._reading() as connection:
                 self._tables = self._desk.states.read(connection)
             return now
+
+    def pause(self, pause: Pause) -> None:
+        """Remember across restarts who stopped the stream, and when; a repeat keeps the first one."""
+        if self.start().pause is None:
+            with self._writing() as writing:
+                self._desk.checkpoints.pause(writing.connection, pause)
+                writing.record("paused", pause.who, "")
+
+    def resume(self, who: str) -> None:
+        """Remember that the stream may go on; nothing is written when it was not paused."""
+        if self.start().pause is not None:
+            with self._writing() as writing:
+                self._desk.checkpoints.pause(writing.connection, None)
+                writing.record("resumed", who, "")
 
     def close(self) -> None:
         """Let another process have the stream."""
@@ -270,8 +273,7 @@ class Exchange:
 
     def free_bytes(self) -> int | None:
         """Free bytes on the volume of the exchange database; None where only its server knows."""
-        volume = self._place.free_and_total(self._engine)
-        return volume[0] if volume else None
+        return self._room.free_bytes()
 
     # Comparison
 
@@ -314,28 +316,6 @@ class Exchange:
                 writing.add(batch)
         return writing.sealed
 
-    def _room(self) -> None:
-        volume = self._place.free_and_total(self._engine)
-        if volume is None:
-            return
-        free, total = volume
-        floor = self._limits.min_free_bytes
-        least = max(total // 10, 2 * GIB) if floor is None else floor
-        if free < least:
-            raise DiskBlocked(
-                f"{free // MIB} MiB are free beside the exchange database, {least // MIB} must stay",
-                where=self.stream,
-                fix="free space on that volume; capture goes on by itself",
-            )
-
-    def _outbox_room(self, mark: Mark) -> None:
-        if mark.waiting_bytes > self._limits.outbox_bytes:
-            raise DiskBlocked(
-                f"{mark.waiting_bytes // MIB} MiB wait for central, the limit is {self._limits.outbox_bytes // MIB}",
-                where=self.stream,
-                fix="see why central does not take them; capture goes on by itself",
-            )
-
     def _schema(self, table: str) -> TableSchema:
         status = self._tables.get(table)
         if status is None or status.schema is None:
@@ -346,11 +326,11 @@ class Exchange:
     def _writing(self, *, growing: bool = False) -> Iterator[Writing]:
         with self._lock:
             if growing:
-                self._room()
+                self._room.demand()
             with translated(self._place, self.stream), self._engine.begin() as connection:
                 mark = self._desk.checkpoints.lock(connection, self._epoch)
                 if growing:
-                    self._outbox_room(mark)
+                    self._room.demand_in_outbox(mark)
                 writing = Writing(self._desk, connection, mark, self._tables, self.copies_without_key)
                 yield writing
                 writing.finish()

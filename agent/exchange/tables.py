@@ -73,6 +73,8 @@ def _checkpoint() -> list[Column[str] | Column[int] | Column[bytes]]:
         _number("audit_id"),
         _number("last_commit_us"),
         _number("committed_us"),
+        _text("paused_by"),
+        _number("paused_us"),
     ]
 
 

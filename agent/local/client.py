@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -27,6 +28,7 @@ class LocalClient:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._who = whoami()
         self._channel = grpc.insecure_channel(f"unix:{path}", (("grpc.enable_http_proxy", 0),))
         self._stub = local_pb2_grpc.LocalStub(self._channel)  # type: ignore[no-untyped-call]
 
@@ -44,15 +46,15 @@ class LocalClient:
 
     def pause(self, source: str) -> str:
         """Stop one source, or all with ``""``."""
-        return self._do("Pause", local_pb2.StreamRequest(source=source))
+        return self._do("Pause", local_pb2.StreamRequest(source=source, who=self._who))
 
     def resume(self, source: str) -> str:
         """Let one source, or all, go on."""
-        return self._do("Resume", local_pb2.StreamRequest(source=source))
+        return self._do("Resume", local_pb2.StreamRequest(source=source, who=self._who))
 
     def snapshot(self, source: str, table: str) -> str:
         """Copy a table afresh."""
-        return self._do("Snapshot", local_pb2.TableRequest(source=source, table=table))
+        return self._do("Snapshot", local_pb2.TableRequest(source=source, table=table, who=self._who))
 
     def reload(self) -> str:
         """Read the settings file again."""
@@ -65,7 +67,7 @@ class LocalClient:
 
     def retry(self, source: str, table: str) -> str:
         """Apply a table's held changes again."""
-        return self._do("RetryQuarantine", local_pb2.TableRequest(source=source, table=table))
+        return self._do("RetryQuarantine", local_pb2.TableRequest(source=source, table=table, who=self._who))
 
     def skip(self, request: local_pb2.SkipQuarantineRequest) -> str:
         """Leave one held entry out for good."""
@@ -96,6 +98,14 @@ class LocalClient:
             where=str(self._path),
             fix="start it: systemctl start exchange-agent, or exchange-agent run",
         )
+
+
+def whoami() -> str:
+    """Who asks, for the record."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
 
 
 def _may_open(path: Path) -> bool:

@@ -17,6 +17,7 @@ from proto.v1 import local_pb2, local_pb2_grpc
 
 THREADS: Final = 4
 GRACE_S: Final = 1.0
+OPERATOR: Final = "operator"
 _Answer = TypeVar("_Answer")
 _Sentence = Callable[[], str]
 
@@ -28,15 +29,15 @@ class Control(Protocol):
         """Everything worth knowing now."""
         ...
 
-    def pause(self, source: str) -> str:
-        """Stop one source, or all with ``""``, until resumed."""
+    def pause(self, source: str, who: str) -> str:
+        """Stop one source, or all with ``""``, until resumed; it is recorded who said so."""
         ...
 
-    def resume(self, source: str) -> str:
+    def resume(self, source: str, who: str) -> str:
         """Let a paused or halted source, or all, go on."""
         ...
 
-    def snapshot(self, source: str, table: str) -> str:
+    def snapshot(self, source: str, table: str, who: str) -> str:
         """Copy a table afresh."""
         ...
 
@@ -48,7 +49,7 @@ class Control(Protocol):
         """What is held back, of one source or of all."""
         ...
 
-    def retry(self, source: str, table: str) -> str:
+    def retry(self, source: str, table: str, who: str) -> str:
         """Apply a table's held changes again."""
         ...
 
@@ -99,13 +100,13 @@ class _Service(local_pb2_grpc.LocalServicer):
         return _answer(context, self._control.status)
 
     def Pause(self, request: local_pb2.StreamRequest, context: grpc.ServicerContext) -> local_pb2.Done:  # noqa: N802
-        return _done(context, lambda: self._control.pause(request.source))
+        return _done(context, lambda: self._control.pause(request.source, _who(request)))
 
     def Resume(self, request: local_pb2.StreamRequest, context: grpc.ServicerContext) -> local_pb2.Done:  # noqa: N802
-        return _done(context, lambda: self._control.resume(request.source))
+        return _done(context, lambda: self._control.resume(request.source, _who(request)))
 
     def Snapshot(self, request: local_pb2.TableRequest, context: grpc.ServicerContext) -> local_pb2.Done:  # noqa: N802
-        return _done(context, lambda: self._control.snapshot(request.source, request.table))
+        return _done(context, lambda: self._control.snapshot(request.source, request.table, _who(request)))
 
     def Reload(self, request: local_pb2.ReloadRequest, context: grpc.ServicerContext) -> local_pb2.Done:  # noqa: N802
         return _done(context, self._control.reload)
@@ -120,7 +121,7 @@ class _Service(local_pb2_grpc.LocalServicer):
     def RetryQuarantine(  # noqa: N802
         self, request: local_pb2.TableRequest, context: grpc.ServicerContext
     ) -> local_pb2.Done:
-        return _done(context, lambda: self._control.retry(request.source, request.table))
+        return _done(context, lambda: self._control.retry(request.source, request.table, _who(request)))
 
     def SkipQuarantine(  # noqa: N802
         self, request: local_pb2.SkipQuarantineRequest, context: grpc.ServicerContext
@@ -138,6 +139,10 @@ def _answer(context: grpc.ServicerContext, ask: Callable[[], _Answer]) -> _Answe
 
 def _done(context: grpc.ServicerContext, act: _Sentence) -> local_pb2.Done:
     return local_pb2.Done(sentence=_answer(context, act))
+
+
+def _who(request: local_pb2.StreamRequest | local_pb2.TableRequest) -> str:
+    return request.who or OPERATOR
 
 
 def _refuse_second(path: Path) -> None:

@@ -76,9 +76,9 @@ class Push:
             raise
         return True
 
-    def pause(self) -> None:
+    def pause(self, sentence: str = "") -> None:
         """Let nothing more leave until :meth:`resume`."""
-        self.state.pause()
+        self.state.pause(sentence)
         if (session := self._session) is not None:
             session.give_up()
             session.stop_sending()

@@ -34,18 +34,22 @@ class AgentStatus(_message.Message):
     def __init__(self, node: _Optional[str] = ..., version: _Optional[str] = ..., started_us: _Optional[int] = ..., central: _Optional[str] = ..., link_state: _Optional[str] = ..., link_sentence: _Optional[str] = ..., exchange: _Optional[str] = ..., free_disk_bytes: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[_node_pb2.StreamReport, _Mapping]]] = ...) -> None: ...
 
 class StreamRequest(_message.Message):
-    __slots__ = ("source",)
+    __slots__ = ("source", "who")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
     source: str
-    def __init__(self, source: _Optional[str] = ...) -> None: ...
+    who: str
+    def __init__(self, source: _Optional[str] = ..., who: _Optional[str] = ...) -> None: ...
 
 class TableRequest(_message.Message):
-    __slots__ = ("source", "table")
+    __slots__ = ("source", "table", "who")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
     source: str
     table: str
-    def __init__(self, source: _Optional[str] = ..., table: _Optional[str] = ...) -> None: ...
+    who: str
+    def __init__(self, source: _Optional[str] = ..., table: _Optional[str] = ..., who: _Optional[str] = ...) -> None: ...
 
 class ReloadRequest(_message.Message):
     __slots__ = ()

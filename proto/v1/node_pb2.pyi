@@ -82,7 +82,7 @@ class HeartbeatRequest(_message.Message):
     def __init__(self, version: _Optional[str] = ..., clock_us: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamReport, _Mapping]]] = ..., done_commands: _Optional[_Iterable[int]] = ..., refused_commands: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Command(_message.Message):
-    __slots__ = ("id", "verb", "stream", "table")
+    __slots__ = ("id", "verb", "stream", "table", "who")
     class Verb(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         VERB_UNSPECIFIED: _ClassVar[Command.Verb]
@@ -99,11 +99,13 @@ class Command(_message.Message):
     VERB_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
     id: int
     verb: Command.Verb
     stream: str
     table: str
-    def __init__(self, id: _Optional[int] = ..., verb: _Optional[_Union[Command.Verb, str]] = ..., stream: _Optional[str] = ..., table: _Optional[str] = ...) -> None: ...
+    who: str
+    def __init__(self, id: _Optional[int] = ..., verb: _Optional[_Union[Command.Verb, str]] = ..., stream: _Optional[str] = ..., table: _Optional[str] = ..., who: _Optional[str] = ...) -> None: ...
 
 class HeartbeatReply(_message.Message):
     __slots__ = ("clock_us", "commands", "next_s")

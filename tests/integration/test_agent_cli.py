@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import signal
@@ -101,7 +102,7 @@ def test_from_init_to_a_clean_stop(system, database):
     assert [(table.table, table.rows_copied) for table in idle.tables] == [("person", 500)]
 
     assert ask(system, "pause")[:2] == (0, "paused: hr\n")
-    assert until(system, "PAUSED").sentence == "stopped on request"
+    assert until(system, "PAUSED").sentence.startswith(f"stopped by {getpass.getuser()} on 20")
     assert ask(system, "resume")[:2] == (0, "resumed: hr\n")
     until(system, "IDLE")
     assert ask(system, "snapshot", "person")[0] == 0

@@ -34,18 +34,18 @@ class Steered:
         """Its name."""
         return local_pb2.AgentStatus(node=NODE)
 
-    def pause(self, source: str) -> str:
+    def pause(self, source: str, who: str) -> str:
         """Told to pause."""
-        self.told.append(("pause", source))
+        self.told.append(("pause", source, who))
         return f"paused: {source}"
 
-    def resume(self, source: str) -> str:
+    def resume(self, source: str, who: str) -> str:
         """Told to resume something that is not there."""
         raise Refused(f"there is no source {source}", fix="name one of: hr")
 
-    def snapshot(self, source: str, table: str) -> str:
+    def snapshot(self, source: str, table: str, who: str) -> str:
         """Told to copy."""
-        self.told.append(("snapshot", source, table))
+        self.told.append(("snapshot", source, table, who))
         return "copying"
 
     def reload(self) -> str:
@@ -57,7 +57,7 @@ class Steered:
         """One entry."""
         return [local_pb2.QuarantineEntry(id=7, source=source, table="person", rows=3)]
 
-    def retry(self, source: str, table: str) -> str:
+    def retry(self, source: str, table: str, who: str) -> str:
         """Told to try again."""
         self.told.append(("retry", source, table))
         return "flows again"
@@ -97,12 +97,15 @@ def command(verb: node_pb2.Command.Verb, table: str = "") -> node_pb2.Command:
 
 def test_what_central_asks_is_done_once(heart, node, central):
     """Central repeats a command until it heard the outcome; it is done the first time only."""
-    central.registry.request_command(NODE, command(Verb.PAUSE))
+    central.registry.request_command(NODE, command(Verb.PAUSE), "王芳")
     central.registry.request_command(NODE, command(Verb.SNAPSHOT, "person"))
     for _ in range(3):
         heart.beat()
 
-    assert node.told == [("pause", "hr"), ("snapshot", "hr", "person")]
+    assert node.told == [
+        ("pause", "hr", "王芳 at the platform"),
+        ("snapshot", "hr", "person", "somebody at the platform"),
+    ]
     assert central.registry.pending_commands(NODE) == []
     assert heart.state is State.RUNNING
     assert heart.pace_s == central.settings.heartbeat_s
