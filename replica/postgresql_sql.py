@@ -73,6 +73,26 @@ class Statements:
         order = f" ORDER BY {self._key}" if ordered and self._key else ""
         return f"COPY (SELECT {self._columns} FROM {self.table}{order}) TO STDOUT (FORMAT binary)".encode()
 
+    @cached_property
+    def count(self) -> bytes:
+        """How many rows there are."""
+        return f"SELECT count(*) FROM {self.table}".encode()
+
+    def page(self, after: Sequence[str], rows: int) -> bytes:
+        """The rows after a key given as literals (none: from the first), as frames."""
+        place = f" WHERE ({self._key}) > ({', '.join(after)})" if after else ""
+        chosen = f"SELECT {self._columns} FROM {self.table}{place} ORDER BY {self._key} LIMIT {rows}"
+        return f"COPY ({chosen}) TO STDOUT (FORMAT binary)".encode()
+
+    def rows(self, keys: Sequence[Sequence[str]]) -> bytes:
+        """The rows with these keys, given as literals, as frames."""
+        wanted = ", ".join(f"({', '.join(key)})" for key in keys)
+        names = ", ".join(f"f{place}" for place in range(len(self._schema.key)))
+        chosen = ", ".join(f"t.{name}" for name in self._names)
+        found = self._found(range(len(self._schema.key)))
+        query = f"SELECT {chosen} FROM (VALUES {wanted}) AS s({names}) JOIN {self.table} t ON {found}"
+        return f"COPY ({query}) TO STDOUT (FORMAT binary)".encode()
+
     def delete_staged(self, stage: str) -> bytes:
         """Remove the rows whose keys are staged."""
         return f"DELETE FROM {self.table} t USING {stage} s WHERE {self._found(range(len(self._schema.key)))}".encode()

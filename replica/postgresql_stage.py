@@ -15,10 +15,13 @@ from typing import Any, Final, cast
 import psycopg
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
+from psycopg.sql import quote
 from sqlalchemy import Connection
 
 from proto.batch import Frames
-from proto.values import Kind
+from proto.frames import fields, split
+from proto.schema import TableSchema
+from proto.values import Kind, to_text
 from replica.dialect import Notes, notes, refuse_miscounted
 
 Driver = psycopg.Connection[tuple[Any, ...]]
@@ -78,6 +81,22 @@ def values_of(fields: Sequence[bytes | None], kinds: Sequence[Kind]) -> list[Val
     """A frame's fields as parameters of a statement."""
     pairs = zip(fields, kinds, strict=True)
     return [None if field is None else _VALUES[kind][0](field) for field, kind in pairs]
+
+
+def literals_of(driver: Driver, schema: TableSchema, keys: bytes) -> list[list[str]]:
+    """Key frames as literals of a statement that takes no parameters; quoted as the connection wants it."""
+    kinds = [schema.kinds[place] for place in schema.key_indexes]
+    types = [column_type(kind) for kind in kinds]
+    found: list[list[str]] = []
+    for frame in split(keys):
+        words = zip(kinds, types, fields(frame), strict=True)
+        found.append(
+            [
+                f"{quote('' if word is None else to_text(kind, word), driver)}::{name}"
+                for kind, name, word in words
+            ]
+        )
+    return found
 
 
 def copy_in(driver: Driver, statement: bytes, frames: Frames) -> int:

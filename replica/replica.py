@@ -49,6 +49,21 @@ class Replica(Protocol):
         """The table's rows as canonical frames, in key order (for an append-only table in any order)."""
         ...
 
+    def page(self, connection: Connection, schema: TableSchema, after_key: bytes, rows: int) -> Frames:
+        """Up to *rows* rows after the key frame *after_key* (``b""`` = from the first), in the order of a scan.
+
+        Fewer only at the table's end. Only for tables with a key.
+        """
+        ...
+
+    def rows(self, connection: Connection, schema: TableSchema, keys: Frames) -> Frames:
+        """The rows that have exactly one of *keys*, in any order; keys that are not there bring none."""
+        ...
+
+    def count(self, connection: Connection, schema: TableSchema) -> int:
+        """How many rows the table has."""
+        ...
+
     def digest(self, connection: Connection, schema: TableSchema) -> TableDigest:
         """Rows and content digest of the table; equal tables have equal digests in every dialect."""
         ...

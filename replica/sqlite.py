@@ -111,6 +111,33 @@ class SqliteReplica:
         order = _listed(schema.key) if schema.key else ""
         return self._scan(connection, schema, page_rows, order)
 
+    def page(self, connection: Connection, schema: TableSchema, after_key: bytes, rows: int) -> Frames:
+        """One page by its key; the key's index gives the order."""
+        key, table = _listed(schema.key), self._table(schema.name)
+        marks = ", ".join("?" * len(schema.key))
+        place = f"WHERE ({key}) > ({marks}) " if after_key else ""
+        query = f"SELECT {_columns(schema)} FROM {table} {place}ORDER BY {key} LIMIT ?"
+        with self._guarded(connection, schema.name):
+            bounds = _key_values(schema, after_key)[0] if after_key else ()
+            found = _driver_of(connection).execute(query, (*bounds, rows)).fetchall()
+        return Frames(pack_rows(found, schema.kinds), len(found))
+
+    def rows(self, connection: Connection, schema: TableSchema, keys: Frames) -> Frames:
+        """One look-up for each key: SQLite is in this process, so nothing is won by asking for many at once."""
+        query = f"SELECT {_columns(schema)} FROM {self._table(schema.name)} WHERE {_found(schema.key)}"
+        found: list[Row] = []
+        with self._guarded(connection, schema.name):
+            driver = _driver_of(connection)
+            for key in _key_values(schema, keys.data):
+                found += driver.execute(query, key).fetchall()
+        return Frames(pack_rows(found, schema.kinds), len(found))
+
+    def count(self, connection: Connection, schema: TableSchema) -> int:
+        """Counted in the smallest index."""
+        with self._guarded(connection, schema.name):
+            query = f"SELECT count(*) FROM {self._table(schema.name)}"
+            return int(_driver_of(connection).execute(query).fetchone()[0])
+
     def digest(self, connection: Connection, schema: TableSchema) -> TableDigest:
         """Read in whatever order is at hand."""
         return digest_of(self._scan(connection, schema, 20_000, ""))
@@ -146,11 +173,10 @@ class SqliteReplica:
     def _scan(
         self, connection: Connection, schema: TableSchema, page_rows: int, order: str
     ) -> Iterator[Frames]:
-        columns = _listed(column.name for column in schema.columns)
         ordered = f" ORDER BY {order}" if order else ""
         with self._guarded(connection, schema.name):
             cursor = _driver_of(connection).execute(
-                f"SELECT {columns} FROM {self._table(schema.name)}{ordered}"
+                f"SELECT {_columns(schema)} FROM {self._table(schema.name)}{ordered}"
             )
             try:
                 yield from _pages(cursor, schema.kinds, page_rows)
@@ -303,6 +329,16 @@ def _update_partly(table: str, schema: TableSchema, part: Partial) -> str:
 
 def _found(key: Sequence[str]) -> str:
     return " AND ".join(f"{quote(name)} = ?{place}" for place, name in enumerate(key, 1))
+
+
+def _columns(schema: TableSchema) -> str:
+    return _listed(column.name for column in schema.columns)
+
+
+def _key_values(schema: TableSchema, keys: bytes) -> list[Row]:
+    """Key frames as they are stored."""
+    kinds = [schema.kinds[place] for place in schema.key_indexes]
+    return _storable(rows(keys, kinds), kinds)
 
 
 def _cast(name: str, widened: Column | None) -> str:

@@ -16,7 +16,7 @@ from agent.jobs import WARN_DAYS
 from agent.link import Address, Link
 from agent.settings import Settings
 from agent.sources.kinds import SourceSettings, new_source
-from agent.sources.source import Finding
+from agent.sources.source import Finding, NoMirror
 from proto.errors import ExchangeError
 from proto.v1 import node_pb2
 
@@ -111,7 +111,7 @@ def _socket(path: Path) -> Finding:
 
 def _source(settings: SourceSettings) -> Iterator[Finding]:
     try:
-        found = new_source(settings).check()
+        found = new_source(settings, NoMirror()).check()
     except ExchangeError as error:
         yield Finding(f"source {settings.name}", False, error.what, error.fix)
         return

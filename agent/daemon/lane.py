@@ -16,7 +16,7 @@ from agent.push import Push, PushLimits
 from agent.settings import Settings
 from agent.sources.kinds import SourceSettings, new_source
 from agent.sources.source import Retained
-from agent.status import View, report
+from agent.status import FLOWING, View, report
 from agent.worker import StreamState, now_us, run_worker
 from proto.errors import Credential, ExchangeError, Halt, Refused, Transient
 from proto.states import State
@@ -168,6 +168,16 @@ class Lane:
         """Apply the held changes of *table* again."""
         self._capture.retry(table, who)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether a session with central is open."""
+        return self._push.facts().connected
+
+    def standing(self) -> tuple[bool, frozenset[State]]:
+        """What people should hear of as soon as it changes; asks no database."""
+        states = frozenset(worker.state.read().state for worker in (self._capture, self._push))
+        return self.is_connected, states - FLOWING
+
     def report(self) -> node_pb2.StreamReport:
         """How the stream is, in one picture."""
         facts = self._push.facts()
@@ -238,7 +248,7 @@ class Lane:
     # Threads
 
     def _new_capture(self) -> Capture:
-        self._reader = new_source(self._source)
+        self._reader = new_source(self._source, self.exchange.mirror)
         disk = self._source.disk
         settings = CaptureSettings(self._settings.limits.read, disk.drop_slot_at_bytes if disk else None)
         return Capture(self._reader, self.exchange, self._push.offer, settings)

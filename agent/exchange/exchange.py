@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Connection, Engine
 
 from agent.exchange.checkpoints import Checkpoint, Checkpoints, Pause
+from agent.exchange.mirror import MirrorDoor
 from agent.exchange.outbox import Outbox, Sizes
 from agent.exchange.place import READS, translated
 from agent.exchange.quarantine import Entry, Quarantine
@@ -49,6 +50,8 @@ class Exchange:
         self._room = Room(self._place, engine, limits, stream)
         here = tables(self._place.schema, self._place.prefix)
         self._replica: Replica = open_replica(engine, stream.rpartition("/")[2])
+        self.mirror = MirrorDoor(self._reading, self._replica, self._status)
+        """What the stream's source may ask of the mirror."""
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._desk = Desk(
             stream,
@@ -316,8 +319,11 @@ class Exchange:
                 writing.add(batch)
         return writing.sealed
 
+    def _status(self, table: str) -> TableStatus | None:
+        return self._tables.get(table)
+
     def _schema(self, table: str) -> TableSchema:
-        status = self._tables.get(table)
+        status = self._status(table)
         if status is None or status.schema is None:
             raise Refused(f"table {table} has no mirror yet", where=self.stream)
         return status.schema

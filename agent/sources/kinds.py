@@ -7,14 +7,14 @@ from typing import Annotated
 from pydantic import Field
 
 from agent.sources.postgresql.settings import PostgresqlSettings
-from agent.sources.source import Source
+from agent.sources.source import Mirror, Source
 
 SourceSettings = Annotated[PostgresqlSettings, Field(discriminator="kind")]
 """One section per way of listening, told apart by ``kind``."""
 
 
-def new_source(settings: PostgresqlSettings) -> Source:
-    """The source that *settings* speak of; nothing is connected yet."""
+def new_source(settings: PostgresqlSettings, mirror: Mirror) -> Source:
+    """The source that *settings* speak of; nothing is connected yet. *mirror* is what its stream has already."""
     # Imported late: a node needs the drivers of its own sources only.
     from agent.sources.postgresql.source import PostgresqlSource
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from proto.batch import Batch, Frames, Position
+from proto.batch import NO_FRAMES, Batch, Frames, Position
 from proto.schema import TableSchema
 
 
@@ -74,6 +74,54 @@ class Retained:
     bytes: int
     limit_bytes: int | None
     """What the server is willing to keep; None = without limit."""
+
+
+class Mirror(Protocol):
+    """What the exchange database has of this stream's tables: the memory of a source whose database keeps no log.
+
+    It shows what is committed: a batch that was returned by :meth:`Source.read` may not be in it yet. Every method
+    is one short read of its own and may be called from the source's thread at any time. Sources with a log ignore it.
+    """
+
+    def schema(self, table: str) -> TableSchema | None:
+        """How its frames of *table* are laid out; None while it has no such table."""
+        ...
+
+    def count(self, table: str) -> int:
+        """How many rows it has; 0 while it has no such table."""
+        ...
+
+    def page(self, table: str, after_key: bytes, rows: int) -> Frames:
+        """Up to *rows* full rows after the key frame *after_key* (``b""`` = from the first), in the mirror's own order.
+
+        Fewer only at the table's end. No collation of the source decides that order: remember the last key, do not
+        compare it.
+        """
+        ...
+
+    def rows(self, table: str, keys: Frames) -> Frames:
+        """The full rows that have exactly one of these *keys*, in any order; keys that are not there bring none."""
+        ...
+
+
+class NoMirror:
+    """The mirror of a node that has not captured anything yet; for whoever only looks at a source."""
+
+    def schema(self, table: str) -> TableSchema | None:
+        """It has no tables."""
+        return None
+
+    def count(self, table: str) -> int:
+        """It has no rows."""
+        return 0
+
+    def page(self, table: str, after_key: bytes, rows: int) -> Frames:
+        """Nothing."""
+        return NO_FRAMES
+
+    def rows(self, table: str, keys: Frames) -> Frames:
+        """Nothing."""
+        return NO_FRAMES
 
 
 class Source(Protocol):
