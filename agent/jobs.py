@@ -31,6 +31,7 @@ VERBS: Final = {
 }
 REMEMBERED_COMMANDS: Final = 1000
 SLOWEST_PACE_S: Final = 3600
+CONNECTED: Final = (State.RUNNING, "connected to central")
 
 _log = structlog.get_logger()
 
@@ -60,6 +61,10 @@ class Jobs:
             next_run_time=now if at_once else now + timedelta(seconds=seconds),
             replace_existing=True,
         )
+
+    def soon(self, name: str, delay_s: float = 0.0) -> None:
+        """Let a job's next turn come earlier, once."""
+        self._scheduler.modify_job(name, next_run_time=datetime.now(UTC) + timedelta(seconds=delay_s))
 
     def start(self) -> None:
         """Begin."""
@@ -141,7 +146,7 @@ class Heart:
             refused = isinstance(error, Credential)
             self.state, self.sentence = State.CREDENTIAL if refused else State.BACKING_OFF, str(error)
             raise
-        self.state, self.sentence = State.RUNNING, "connected to central"
+        self.state, self.sentence = CONNECTED
         # Central has heard of these now; what it still sends was asked since.
         self._done, self._refused = [], []
         self.pace_s = float(min(reply.next_s, SLOWEST_PACE_S))

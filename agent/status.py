@@ -28,7 +28,7 @@ WORST_FIRST: Final = (
     State.RUNNING,
     State.IDLE,
 )
-_FLOWING: Final = frozenset({State.RUNNING, State.SNAPSHOT, State.IDLE})
+FLOWING: Final = frozenset({State.RUNNING, State.SNAPSHOT, State.IDLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class View:
 def report(view: View) -> node_pb2.StreamReport:
     """The stream in the words of the contract."""
     worst = min((view.push, view.capture), key=lambda worker: WORST_FIRST.index(worker.state))
-    flows = worst.state in _FLOWING
+    flows = worst.state in FLOWING
     waiting = max(0, view.captured_seq - view.acknowledged_seq)
     return node_pb2.StreamReport(
         stream=view.stream,

@@ -14,16 +14,19 @@ from sqlalchemy import make_url
 
 from agent.daemon.lane import Lane, Surroundings
 from agent.exchange import Exchange, migrate, open_exchange
-from agent.jobs import CertificateWatch, Heart, Jobs
+from agent.jobs import CONNECTED, CertificateWatch, Heart, Jobs
 from agent.link import Address, Link
 from agent.local import LocalServer
 from agent.reload import plan
 from agent.settings import Settings
+from agent.worker import Backoff
 from proto.errors import Halt, Refused, Transient
 from proto.process import load_settings, set_level
+from proto.states import State
 from proto.v1 import local_pb2, node_pb2
 
 HEARTBEAT: Final = "heartbeat"
+NOTICE_EVERY_S: Final = 0.5
 PRUNE_EVERY_S: Final = 60.0
 WATCH_EVERY_S: Final = 15.0
 CERTIFICATE_EVERY_S: Final = 3600.0
@@ -68,6 +71,8 @@ class Node:
         self._heart.allowed = frozenset(settings.allow_commands)
         self._jobs = Jobs(on_bug)
         self._pace_s = float(central.heartbeat_s)
+        self._beating, self._told = False, self._standing()
+        self._again = Backoff()
         self._door = LocalServer(settings.socket, self)
 
     # Life
@@ -104,13 +109,17 @@ class Node:
 
     def status(self) -> local_pb2.AgentStatus:
         """Everything worth knowing now."""
+        link = (self._heart.state, self._heart.sentence)
+        if link[0] is State.BACKING_OFF and any(lane.is_connected for lane in self._lanes.values()):
+            # An open session knows better than a heartbeat that failed before it.
+            link = CONNECTED
         return local_pb2.AgentStatus(
             node=self.settings.node,
             version=version_of_us(),
             started_us=self._started_us,
             central=self.settings.central.address,
-            link_state=self._heart.state,
-            link_sentence=self._heart.sentence,
+            link_state=link[0],
+            link_sentence=link[1],
             exchange=_place(self.settings),
             free_disk_bytes=next(iter(self._lanes.values())).exchange.free_bytes() or 0,
             streams=self.reports(),
@@ -190,6 +199,7 @@ class Node:
 
     def _keep_time(self) -> None:
         self._jobs.every(self._pace_s, HEARTBEAT, self._beat)
+        self._jobs.every(NOTICE_EVERY_S, "notice", self._notice, at_once=False)
         self._jobs.every(CERTIFICATE_EVERY_S, "certificate", CertificateWatch(self._link.identity).look)
         for lane in self._lanes.values():
             self._jobs.every(PRUNE_EVERY_S, f"retention {lane.name}", self._once_prepared(lane.prune))
@@ -210,11 +220,27 @@ class Node:
             self._jobs.every(self._pace_s, HEARTBEAT, self._beat)
 
     def _beat(self) -> None:
-        """A heartbeat, and from then on at the pace that central asked for."""
-        self._heart.beat()
+        """A heartbeat, and from then on at the pace that central asked for; tried again sooner after a failure."""
+        self._beating, self._told = True, self._standing()
+        try:
+            self._heart.beat()
+        except Transient:
+            self._jobs.soon(HEARTBEAT, min(self._again.after_failure(), self._pace_s))
+            raise
+        finally:
+            self._beating = False
+        self._again.reset()
         if self._heart.pace_s and self._heart.pace_s != self._pace_s:
             self._pace_s = self._heart.pace_s
             self._jobs.every(self._pace_s, HEARTBEAT, self._beat, at_once=False)
+
+    def _standing(self) -> list[object]:
+        return [lane.standing() for lane in self._lanes.values()]
+
+    def _notice(self) -> None:
+        """What changed for the worse or the better is told at once, and so is the state of the link."""
+        if not self._beating and self._standing() != self._told:
+            self._jobs.soon(HEARTBEAT)
 
     def _each(self, source: str, act: Callable[[Lane], None], word: str) -> str:
         lanes = self._meant(source)
