@@ -82,6 +82,9 @@ class Copies:
 
     def _begin(self, status: TableStatus) -> Iterator[Begin | TableHold]:
         copy = status.copy
+        if copy.begun and self._starts_anew(status):
+            self._exchange.order_copy(status.name, "capture")
+            return
         try:
             if not copy.begun:
                 self._resume_table(status.name)
@@ -112,6 +115,11 @@ class Copies:
         raise SchemaHold(
             table, "it is not captured any more", fix="add it to the source's tables, then copy it afresh"
         )
+
+    def _starts_anew(self, status: TableStatus) -> bool:
+        """Whether an interrupted copy has to begin again: without a key nobody knows which rows it brought."""
+        has_key = status.schema is None or bool(status.schema.key)
+        return self._source.traits.copies_without_key and not has_key
 
     def _wanted(self) -> dict[str, TableStatus]:
         return {name: status for name, status in self._exchange.tables().items() if self._is_due(status)}

@@ -172,17 +172,18 @@ def test_truncate_takes_along_what_it_cascades_to(db, listen):
 
 
 def test_an_append_only_table_needs_no_key(db, listen):
-    """From now on every row arrives once, and the department can still change old ones."""
+    """Every row arrives once, and the department can still change old ones: that is not followed."""
     db.execute("CREATE TABLE log (at timestamptz DEFAULT now(), line text)")
     db.execute("CREATE TABLE t (id int PRIMARY KEY)")
     db.execute("INSERT INTO log (line) VALUES ('before')")
     hr = listen(TableSettings(table="log", append_only=True), "t")
     db.execute("INSERT INTO log (line) VALUES ('same'), ('same')")
-    db.execute("UPDATE log SET line = 'changed' WHERE line = 'before'")
     db.execute("INSERT INTO t VALUES (1)")
     hr.copy("log")
+    db.execute("UPDATE log SET line = 'changed' WHERE line = 'before'")
+    hr.listen()
 
-    assert [row[1] for row in hr.mirror.rows("log")] == ["same", "same"]
+    assert sorted(row[1] for row in hr.mirror.rows("log")) == ["before", "same", "same"]
     assert hr.mirror.rows("t") == [(1,)]
 
 

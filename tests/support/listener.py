@@ -57,6 +57,7 @@ class Listener:
         """Take a first copy, with the changes beside it."""
         self.source.start_copy(table, b"")
         self.mirror.tables.pop(table, None)
+        self.mirror.appended.pop(table, None)
         return self.finish(table)
 
     def finish(self, table: str) -> Mirror:

@@ -31,6 +31,9 @@ class Mirror:
     def merge(self, schema: TableSchema, data: bytes) -> None:
         """Take in the rows of a page."""
         self.schemas[schema.name] = schema
+        if not schema.key:
+            self.appended.setdefault(schema.name, []).extend(frames.split(data))
+            return
         table = self.tables.setdefault(schema.name, {})
         table.update(zip(frames.keys(data, schema.key_indexes), frames.split(data), strict=True))
 
@@ -39,7 +42,9 @@ class Mirror:
         name, schema = delta.schema.name, delta.schema
         self.schemas[name] = schema
         if not schema.key:
-            self.appended.setdefault(name, []).extend(frames.split(delta.inserts.data))
+            if delta.truncated:
+                self.appended.pop(name, None)
+            self.merge(schema, delta.inserts.data)
             return
         table = self.tables.setdefault(name, {})
         if delta.truncated:

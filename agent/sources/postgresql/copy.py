@@ -21,6 +21,7 @@ from typing import Final
 
 from agent.sources.page import overtaken
 from agent.sources.postgresql.connection import connect
+from agent.sources.postgresql.keyless import Keyless
 from agent.sources.postgresql.pages import PageReader, RawPage, Snapshot
 from agent.sources.postgresql.settings import PostgresqlSettings
 from agent.sources.postgresql.shapes import Shape, Shapes
@@ -28,8 +29,8 @@ from agent.sources.postgresql.stream import Cut, Stream
 from agent.sources.postgresql.wire import Wakeup
 from agent.sources.source import Page
 from proto import frames
-from proto.batch import NO_FRAMES, Delta, Frames
-from proto.errors import TableHold, Transient
+from proto.batch import Delta, Frames
+from proto.errors import ExchangeError, TableHold, Transient
 from proto.schema import TableSchema
 
 READ_AHEAD: Final = 2
@@ -53,7 +54,10 @@ class Flight:
 class Copies:
     """The first copies of one session."""
 
-    def __init__(self, settings: PostgresqlSettings, shapes: Shapes, wakeup: Wakeup) -> None:
+    def __init__(
+        self, settings: PostgresqlSettings, shapes: Shapes, wakeup: Wakeup, unsure: Iterable[int] = ()
+    ) -> None:
+        """*unsure*: the transactions that were open when the session began."""
         self._settings = settings
         self._shapes = shapes
         self._wakeup = wakeup
@@ -67,15 +71,20 @@ class Copies:
         self._again_at_s = 0.0
         self._looked_up = 0
         self._delivered: set[int] = set()
+        limits = (settings.page_rows, settings.page_bytes)
+        self.keyless = Keyless(self._thread, self._connected, frozenset(unsure), limits)
 
     def start(self, table: str, after_key: bytes) -> None:
         """Begin or go on with one table's copy; a copy of it that is under way is forgotten."""
         self.abandon(table)
         self._tables[table] = after_key
+        if not self._shapes.now[table].schema.key:
+            self.keyless.start(table)
 
     def abandon(self, table: str) -> None:
         """Stop copying a table."""
         self._tables.pop(table, None)
+        self.keyless.forget(table)
         if any(flight.table == table for flight in self._flights):
             self._flights.clear()
 
@@ -92,12 +101,16 @@ class Copies:
         """Take note of what is handed out now."""
         self._delivered.update(cut.xids)
         for delta in deltas:
+            if delta.truncated and (frozen := self.keyless.frozen(delta.schema.name)):
+                frozen.emptied = True
             for flight in self._flights:
-                if flight.table == delta.schema.name:
+                if flight.table == delta.schema.name and delta.schema.key:
                     flight.window.append(delta)
 
-    def forget(self, snapshot: Callable[[], Snapshot]) -> None:
-        """Keep only transactions that others may not see yet, once we remember too many."""
+    def passed_by(self, xids: set[int], snapshot: Callable[[], Snapshot]) -> None:
+        """Take note of transactions that brought nothing, and forget those that others see, once they are many."""
+        self._delivered |= xids
+        xids.clear()
         if len(self._delivered) > FORGET_ABOVE:
             now = snapshot()
             self._delivered = {xid for xid in self._delivered if now.shows_running(xid)}
@@ -108,7 +121,8 @@ class Copies:
         if not table or time.monotonic() < self._again_at_s:
             return
         if not self._flights:
-            self._ask_for(table, self._tables[table])
+            if self._may_read(table):
+                self._ask_for(table, self._tables[table])
             return
         last = self._flights[-1]
         if len(self._flights) < READ_AHEAD and last.future.done() and not last.future.exception():
@@ -158,16 +172,33 @@ class Copies:
         for reader in (self._reader, self._finder):
             if reader is not None:
                 reader.close()
+        self.keyless.close()
+
+    def _may_read(self, table: str) -> bool:
+        """Whether its pages can be asked for: without a key they come from one snapshot, taken at this place."""
+        shape = self._shapes.now[table]
+        if shape.schema.key or self.keyless.frozen(table):
+            return True
+        try:
+            is_frozen = self.keyless.freeze(shape, self._delivered, self._wakeup.ring)
+        except ExchangeError as error:
+            refused: Future[RawPage] = Future()
+            refused.set_exception(error)
+            self._flights.append(Flight(table, b"", frozenset(), refused))
+            return False
+        self._again_at_s = 0.0 if is_frozen else time.monotonic() + RETRY_S
+        return is_frozen
 
     def _ask_for(self, table: str, after_key: bytes) -> None:
         shape = self._shapes.now[table]
-        future = self._thread.submit(self._read, shape, after_key)
+        frozen = self.keyless.frozen(table)
+        future = (
+            self._thread.submit(frozen.page) if frozen else self._thread.submit(self._read, shape, after_key)
+        )
         self._flights.append(Flight(table, after_key, frozenset(self._delivered), future))
         future.add_done_callback(lambda _: self._wakeup.ring())
 
     def _read(self, shape: Shape, after_key: bytes) -> RawPage:
-        if not shape.schema.key:
-            return RawPage(shape.schema, NO_FRAMES, b"", True, Snapshot(0, frozenset()), 0)
         if self._reader is None:
             self._reader = self._connected()
         limit = self._limit_rows
@@ -198,6 +229,8 @@ class Copies:
         """The page, or None when it has to be read again."""
         try:
             page = flight.future.result()
+            if frozen := self.keyless.frozen(flight.table):
+                return self._released(flight, frozen.released(page, self._shapes.now[flight.table]))
         except TableHold:
             self.abandon(flight.table)
             raise
@@ -205,21 +238,23 @@ class Copies:
             self._flights.clear()
             self._again_at_s = time.monotonic() + RETRY_S
             return None
+        rows = overtaken(page.rows, page.schema, flight.window)
+        return self._released(flight, Page(page.schema, rows, page.last_key, page.is_last))
+
+    def _released(self, flight: Flight, page: Page) -> Page:
         self._flights.popleft()
         if page.is_last:
-            del self._tables[flight.table]
+            self.abandon(flight.table)
         else:
             self._tables[flight.table] = page.last_key
-        rows = overtaken(page.rows, page.schema, flight.window)
-        return Page(page.schema, rows, page.last_key, page.is_last)
+        return page
 
     def _is_too_old(self, flight: Flight, page: RawPage) -> bool:
         running = {xid for xid in flight.suspects if page.snapshot.shows_running(xid)}
-        if page.schema.key:
-            self._delivered -= flight.suspects - running
+        self._delivered -= flight.suspects - running
         now = self._shapes.now[flight.table].schema.fingerprint
         changed = {delta.schema.fingerprint for delta in flight.window} | {now}
-        return bool(running and page.schema.key) or changed != {page.schema.fingerprint}
+        return bool(running) or changed != {page.schema.fingerprint}
 
     def _look_up(self, shape: Shape, keys: list[bytes], xids: set[int]) -> RawPage:
         """The rows of *keys*, read when others see the transactions that brought them."""

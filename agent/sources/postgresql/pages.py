@@ -29,6 +29,15 @@ _HEADER: Final = 19
 """Bytes before the first row of a binary COPY; they come in one message with it."""
 _XIDS: Final = 1 << 32
 _POLL_MS: Final = 200
+# Read at a person's pace, the whole table may take longer than any statement should.
+_FREEZE: Final = """
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = '100ms'; SET LOCAL statement_timeout = 0
+"""
+# The function says where the rows are, the catalogue's row where they were when the snapshot was taken.
+_AS_SEEN: Final = """
+SELECT pg_current_snapshot()::text, coalesce(bool_and(c.relfilenode IS NOT DISTINCT FROM pg_relation_filenode(c.oid)), true)
+FROM pg_class c WHERE c.relkind = 'r' AND (c.oid = %s OR c.oid IN (SELECT relid FROM pg_partition_tree(%s)))
+"""
 Chunk = list[memoryview]
 
 
@@ -60,6 +69,10 @@ class RawPage:
     is_last: bool
     snapshot: Snapshot
     high: int
+
+
+class Locked(Transient):
+    """Somebody else holds a lock that keeps readers out."""
 
 
 class PageReader:
@@ -96,6 +109,34 @@ class PageReader:
         if rows:
             yield Frames(b"".join(rows), len(rows))
 
+    def freeze(self, shape: Shape) -> tuple[Snapshot, int] | None:
+        """Begin a transaction that sees the table as it is now, and say how far the log reaches that it has seen.
+
+        None when the table is locked or was just emptied or rewritten, which an older snapshot would see as empty.
+        """
+        with translated(self._name):
+            self._connection.execute(_FREEZE)
+        try:
+            self._lock_and_compare(shape)
+            with translated(self._name):
+                row = self._connection.execute(_AS_SEEN, (shape.facts.relid, shape.facts.relid)).fetchone()
+            if row is not None and row[1]:
+                return Snapshot.parse(row[0]), log_end(self._connection, self._name)
+        except Locked:
+            self.thaw()
+            return None
+        except BaseException:
+            self.thaw()
+            raise
+        self.thaw()
+        return None
+
+    def thaw(self) -> None:
+        """End that transaction."""
+        # If this fails, the connection is gone, and the next statement says so.
+        with suppress(psycopg.Error):
+            self._connection.execute("ROLLBACK")
+
     def close(self) -> None:
         """Hang up."""
         self._connection.close()
@@ -108,9 +149,7 @@ class PageReader:
             snapshot = Snapshot.parse(self._value("SELECT pg_current_snapshot()::text"))
             rows, is_whole = self._rows(shape, clauses, limit_bytes)
         finally:
-            # If this fails, the connection is gone, and the next statement says so.
-            with suppress(psycopg.Error):
-                self._connection.execute("ROLLBACK")
+            self.thaw()
         high = log_end(self._connection, self._name)
         last_key = frames.keys(bytes(rows[-1]), shape.schema.key_indexes)[0] if rows else b""
         is_last = is_whole and len(rows) < limit_rows
@@ -133,10 +172,10 @@ class PageReader:
         """Hold off changes of the table's structure, and refuse one that the stream has not told us yet.
 
         In this isolation level each statement has its own snapshot, so the page's is taken under the lock: after
-        a rewrite of the table an older one would see it empty.
+        a rewrite of the table an older one would see it empty. LIMIT 0 locks every partition, a false WHERE would not.
         """
         names = ", ".join(quoted(part.name) for part in shape.parts)
-        query = f"SELECT {names} FROM {shape.facts.from_clause} WHERE false"  # noqa: S608 - quoted
+        query = f"SELECT {names} FROM {shape.facts.from_clause} LIMIT 0"  # noqa: S608 - quoted
         result = self._pgconn.exec_(query.encode())
         if result.status != pq.ExecStatus.TUPLES_OK:
             raise self._refusal(result, shape)
@@ -207,6 +246,8 @@ class PageReader:
     def _refusal(self, result: pq.abc.PGresult, shape: Shape) -> Exception:
         sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
         said = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
+        if sqlstate == "55P03":
+            return Locked(f"{said} ({sqlstate})", where=self._name)
         error = error_of(sqlstate, said, self._name)
         if isinstance(error, Credential):
             names = ", ".join(quoted(part.name) for part in shape.parts)

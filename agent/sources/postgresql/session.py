@@ -87,9 +87,7 @@ class Session:
 
     def snapshot(self) -> Snapshot:
         """Which transactions others see as finished now."""
-        with translated("a snapshot"):
-            row = self.connection.execute("SELECT pg_current_snapshot()::text").fetchone()
-        return Snapshot.parse(row[0] if row else "0:0:")
+        return seen_now(self.connection)
 
     def close(self) -> None:
         """Hang up."""
@@ -116,6 +114,10 @@ class Opening:
             wire = Walsender(self._dsn, name, self._wakeup)
             undo.callback(wire.close)
             shapes = Shapes(Catalog(connection, name), self._settings.tables, self._holds.tables.__contains__)
+            copies = Copies(
+                self._settings, shapes, self._wakeup, seen_now(connection).running if position else ()
+            )
+            undo.callback(copies.close)
             identity = wire.identify()
             if position:
                 place = Place.parse(position)
@@ -127,7 +129,7 @@ class Opening:
                 unless_fenced(forget, self._wakeup.pause)
                 lsn = make_slot(connection, self._settings.slot_name, self._settings.slot_timeout_s)
                 place = Place(identity.system, identity.timeline, lsn)
-            collector = Collector(shapes.plan)
+            collector = Collector(lambda found: shapes.plan(found, copies.keyless.leaves_out))
             begin = partial(
                 wire.start, self._settings.slot_name, place.lsn, ",".join(each.name for each in wanted)
             )
@@ -138,11 +140,11 @@ class Opening:
             Place(identity.system, identity.timeline, place.lsn),
             connection,
             wire,
-            Stream(wire, collector, place.lsn, self._settings.look_every_s),
+            Stream(wire, collector, copies.keyless, place.lsn, self._settings.look_every_s),
             collector,
             shapes,
             Texts(connection, name),
-            Copies(self._settings, shapes, self._wakeup),
+            copies,
             watch,
             frozenset(each.name for each in wanted),
         )
@@ -190,6 +192,13 @@ class Opening:
             if why := wanted.lacks(shape, publication):
                 mend = "" if self._settings.manage_publication else f"{wanted.alter_sql}; then "
                 self._holds.add(SchemaHold(shape.schema.name, f"the table {why}", fix=f"{mend}{AFRESH}"))
+
+
+def seen_now(connection: Connection) -> Snapshot:
+    """Which transactions others see as finished now."""
+    with translated("a snapshot"):
+        row = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
+    return Snapshot.parse(row[0] if row else "0:0:")
 
 
 def settings_of(tables: Iterable[TableSettings], name: str) -> TableSettings:

@@ -101,13 +101,13 @@ class Shapes:
         self.now[settings.catalogued] = shape
         return shape
 
-    def plan(self, relation: Relation) -> TablePlan | None:
-        """How to read the changes of *relation*; None when it is not captured or held."""
+    def plan(self, relation: Relation, leaves_out: Callable[[str], bool]) -> TablePlan | None:
+        """How to read the changes of *relation*; None when it is not captured, held, or left out for now."""
         settings = self._tables.get((relation.namespace, relation.name)) or self._renamed(relation)
         if settings is None or relation.relid in self._dismissed:
             return None
         name = settings.catalogued
-        if self._is_held(name) or name in self._refused:
+        if self._is_held(name) or name in self._refused or leaves_out(name):
             return None
         try:
             shape = self._follow(settings, relation)

@@ -38,7 +38,7 @@ ASK_AGAIN_S: Final = 0.05
 class PostgresqlSource:
     """One business database on PostgreSQL 14 or later."""
 
-    traits = Traits(sees_deletes=True, keeps_commits_whole=True, can_reread=True)
+    traits = Traits(sees_deletes=True, keeps_commits_whole=True, can_reread=True, copies_without_key=True)
 
     def __init__(self, settings: PostgresqlSettings) -> None:
         self._settings = settings
@@ -80,6 +80,7 @@ class PostgresqlSource:
         session = self._session
         self._ask_for_proof(session)
         cut = session.stream.read(limits, lambda: self._attend(session))
+        session.copies.passed_by(session.stream.silent, session.snapshot)
         held, session.collector.holds[:] = [*session.collector.holds], []
         batch = self._deliver(session, cut) if cut else None
         for hold in [*held, *session.watch.look()]:
@@ -197,7 +198,6 @@ class PostgresqlSource:
     def _deliver(self, session: Session, cut: Cut) -> Batch:
         deltas = self._told(session, cut)
         session.copies.delivered(cut, deltas)
-        session.copies.forget(session.snapshot)
         facts = (cut.first_commit_us, cut.last_commit_us, cut.transactions, cut.continues)
         return Batch(str(session.place.at(cut.lsn)), tuple(deltas), *facts)
 

@@ -13,12 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from agent.sources.postgresql.keyless import Keyless
 from agent.sources.postgresql.pgoutput import Collector
 from agent.sources.postgresql.wire import BEGIN, COMMIT, KIND_AT, Walsender
 from agent.sources.source import Limits
 from proto.batch import Delta
 
 _XID: Final = struct.Struct(">I")
+_BEGIN: Final = struct.Struct(">Q8xI")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,11 @@ class Cut:
 class Stream:
     """Reads one walsender through one collector."""
 
-    def __init__(self, wire: Walsender, collector: Collector, lsn: int, empty_every_s: float) -> None:
+    def __init__(
+        self, wire: Walsender, collector: Collector, keyless: Keyless, lsn: int, empty_every_s: float
+    ) -> None:
         """Stream after *lsn*; a batch without deltas may carry the position on every *empty_every_s* seconds."""
+        self._keyless = keyless
         self._wire = wire
         self._collector = collector
         collector.skip_until = lsn
@@ -53,6 +58,8 @@ class Stream:
         self.passed = lsn
         self.continues = False
         """The last cut was a part of a transaction; its other parts are still to come."""
+        self.silent: set[int] = set()
+        """Transactions that passed by without a change for us. Whoever reads them empties it."""
 
     @property
     def between(self) -> bool:
@@ -109,7 +116,21 @@ class Stream:
             return
         self._whole = 0
         self._pending_bytes = sum(map(len, self._pending))
-        self._collector.feed(ready)
+        self._feed(ready)
+
+    def _feed(self, ready: list[bytes]) -> None:
+        """Decode, and ask for every transaction by itself while some of them come with a copy."""
+        if self._keyless.turned():
+            self._collector.replan()
+        start = 0
+        for at, message in enumerate(ready if self._keyless.divides else ()):
+            if message[KIND_AT] == BEGIN:
+                self._collector.feed(ready[start:at])
+                start = at
+                self._keyless.begin(*_BEGIN.unpack_from(message, KIND_AT + 1))
+                if self._keyless.turned():
+                    self._collector.replan()
+        self._collector.feed(ready[start:] if start else ready)
 
     def _cut(self, limits: Limits) -> Cut | None:
         collector = self._collector
@@ -133,6 +154,7 @@ class Stream:
         deltas = collector.take()
         self.passed = max(self.passed, collector.end_lsn, self._wire.wal_end if self.quiet else 0)
         if not deltas and not self.continues:
+            self.silent.update(xids)
             return None
         self.continues = False
         return self._handed_out(Cut(self.passed, deltas, *facts, xids))
