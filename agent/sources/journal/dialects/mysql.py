@@ -1,0 +1,107 @@
+"""Journals in MariaDB and MySQL: four triggers of one statement each, so that no client needs a DELIMITER."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent.sources.journal.dialects.dialect import Dialect, JournalPlace, Trigger, Watched
+from proto.values import Kind
+
+
+class MySql(Dialect):
+    """MariaDB 10.3 and later, MySQL 8. TRUNCATE and cascades of foreign keys fire no trigger there."""
+
+    quotes = ("`", "`")
+
+    def literal(self, text: str) -> str:
+        """A backslash escapes as well, unless the session says otherwise: doubled, it is right in the usual mode."""
+        return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+    @property
+    def from_nothing(self) -> str:
+        """WHERE needs a FROM."""
+        return " FROM DUAL"
+
+    def create(self, journal: JournalPlace) -> Sequence[str]:
+        """In InnoDB, so that an entry lives and dies with its transaction."""
+        return [
+            f"""\
+CREATE TABLE IF NOT EXISTS {self.table(journal)} (
+  id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+  at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+  place VARCHAR(200) NOT NULL,
+  op CHAR(1) NOT NULL,
+  k LONGTEXT NOT NULL
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"""
+        ]
+
+    def drop(self, journal: JournalPlace) -> Sequence[str]:
+        """Whatever was not read yet goes with it."""
+        return [f"DROP TABLE IF EXISTS {self.table(journal)}"]
+
+    def triggers(self, journal: JournalPlace, table: Watched) -> list[Trigger]:
+        """The second one for UPDATE notes an old key that is no longer there."""
+        self.check_key(table)
+        target = f"INSERT INTO {self.table(journal)} (place, op, k)"
+        old, new = self._key("OLD", table), self._key("NEW", table)
+        place = self.literal(table.place)
+        bodies = {
+            "insert": ("INSERT", f"{target} VALUES ({place}, 'k', {new})"),
+            "update": ("UPDATE", f"{target} VALUES ({place}, 'k', {new})"),
+            "moved": (
+                "UPDATE",
+                f"{target} SELECT {place}, 'k', {old} FROM DUAL WHERE BINARY {old} <> BINARY {new}",
+            ),
+            "delete": ("DELETE", f"{target} VALUES ({place}, 'k', {old})"),
+        }
+        return [self._trigger(journal, table, word, *body) for word, body in bodies.items()]
+
+    def installed(self, journal: JournalPlace) -> str:
+        """Triggers cannot be disabled here."""
+        like = self.literal(journal.name.replace("_", r"\_") + r"\_%")
+        return f"SELECT trigger_name FROM information_schema.triggers WHERE trigger_name LIKE {like}"
+
+    def entries(self, journal: JournalPlace, rows: int) -> str:
+        """By the primary key."""
+        return (
+            "SELECT id, CAST(UNIX_TIMESTAMP(at) * 1000000 AS UNSIGNED), place, op, k "
+            f"FROM {self.table(journal)} ORDER BY id LIMIT {rows}"
+        )
+
+    def grants(self, journal: JournalPlace, tables: Sequence[Watched], account: str) -> list[str]:
+        """TRIGGER is what seeing the names of triggers needs; it must not be used for more."""
+        found = [
+            f"GRANT SELECT, TRIGGER ON {self.quoted(table.schema, table.name)} TO {account}"
+            for table in tables
+        ]
+        return [*found, f"GRANT SELECT, DELETE ON {self.table(journal)} TO {account}"]
+
+    def size(self, journal: JournalPlace) -> str:
+        """As the server estimates it."""
+        schema = self.literal(journal.schema) if journal.schema else "DATABASE()"
+        return (
+            "SELECT COALESCE(SUM(data_length + index_length), 0) FROM information_schema.tables "
+            f"WHERE table_schema = {schema} AND table_name = {self.literal(journal.name)}"
+        )
+
+    def _trigger(self, journal: JournalPlace, table: Watched, word: str, event: str, body: str) -> Trigger:
+        where = self.quoted(table.schema, table.name)
+        name = f"{journal.name}_{self.digest(where, word, body)}_{word}"
+        # A trigger lives in the schema of its table.
+        full = self.quoted(table.schema, name)
+        return Trigger(
+            name,
+            (
+                f"DROP TRIGGER IF EXISTS {full}",
+                f"CREATE TRIGGER {full} AFTER {event} ON {where} FOR EACH ROW {body}",
+            ),
+            (f"DROP TRIGGER IF EXISTS {full}",),
+        )
+
+    def _key(self, row: str, table: Watched) -> str:
+        return f"JSON_ARRAY({', '.join(self._part(f'{row}.{self.quoted(name)}', kind) for name, kind in table.key)})"
+
+    def _part(self, value: str, kind: Kind) -> str:
+        if kind is Kind.BYTES:
+            return rf"CONCAT('\\x', LOWER(HEX({value})))"
+        return f"CONVERT({value} USING utf8mb4)" if kind is Kind.TEXT else f"CAST({value} AS CHAR)"
