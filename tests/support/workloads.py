@@ -167,7 +167,7 @@ def _wide_row(rng: random.Random) -> tuple[Any, ...]:
 def bulk(connection: Connection, rng: random.Random, number: int) -> None:
     """Thousands of rows in one transaction, some of them rolled back to a savepoint."""
     start, size = number * 10_000, rng.randrange(500, 3000)
-    insert = "INSERT INTO bulk SELECT n, repeat('批', 20) || n FROM generate_series(%s::int, %s::int) n"
+    insert = "INSERT INTO bulk SELECT n, repeat('批', 20) || n FROM generate_series(%s::bigint, %s::bigint) n"
     connection.execute("DELETE FROM bulk WHERE id IN (SELECT id FROM bulk ORDER BY id LIMIT %s)", (2 * size,))
     connection.execute(insert, (start, start + size))
     connection.execute("SAVEPOINT half")
