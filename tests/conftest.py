@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.support.postgres",
+    "tests.support.mariadb",
     "tests.support.proxy",
     "tests.support.department",
     "tests.support.listener",
