@@ -127,7 +127,8 @@ class Capture:
         raise Gap(
             f"{what}; our place there was given up",
             where=self._exchange.stream,
-            fix="see why capture stood still, then copy all tables afresh: exchange-agent snapshot --all",
+            fix="see why capture stood still, then copy all tables afresh: "
+            f"exchange-agent snapshot --all --source {self._exchange.stream.rpartition('/')[2]}",
         )
 
     def _end_session(self) -> None:

@@ -45,6 +45,16 @@ class ExchangeError(Exception):
         return f"{self.code}: {place}{self.what}{step}"
 
 
+def way_out(stream: str) -> str:
+    """What ends a disagreement between a node and central: each step in its order, each command as it is typed."""
+    node, _, source = stream.partition("/")
+    return (
+        f"1. find out why, and that no other exchange-agent works as {node}; "
+        f"2. at the platform: exchange-central stream release {stream}; "
+        f"3. at the node: exchange-agent snapshot --all --source {source}"
+    )
+
+
 class Refused(ExchangeError):
     """Bad input or configuration; nothing was changed."""
 

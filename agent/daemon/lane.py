@@ -18,11 +18,12 @@ from agent.sources.kinds import SourceSettings, new_source
 from agent.sources.source import Retained
 from agent.status import FLOWING, View, report
 from agent.worker import StreamState, now_us, run_worker
-from proto.errors import Credential, ExchangeError, Halt, Refused, Transient
+from proto.errors import Credential, ExchangeError, Halt, Refused, Transient, way_out
 from proto.states import State
 from proto.v1 import node_pb2
 
 PRUNES_AT_A_TIME = 20
+ASK_AGAIN_S = 10.0
 
 _log = structlog.get_logger()
 
@@ -153,16 +154,18 @@ class Lane:
         halted = self._capture.state.read().state
         if halted in (State.GAP, State.DIVERGED):
             what = f"{self.exchange.stream} is in {halted}: one table alone does not mend that"
-            raise Refused(what, where=table, fix="exchange-agent snapshot --all")
+            raise Refused(what, where=table, fix=f"exchange-agent snapshot --all --source {self.name}")
         self._capture.order_copy(table, who)
 
     def _refuse_unless_heard(self) -> None:
         """A released stream goes on at the end of our outbox: what was copied before that would never arrive."""
-        push = self._push.state.read()
-        if push.state in (State.DIVERGED, State.GAP, State.QUARANTINE):
-            stream = self.exchange.stream
-            fix = f"the platform: exchange-central stream release {stream}; here: exchange-agent resume, then again"
-            raise Refused(f"central takes nothing of {stream} now: {push.sentence}", where=self.name, fix=fix)
+        if self._push.disagreement is not None:
+            # Perhaps the platform has released the stream meanwhile.
+            said = self._push.ask_again(self._no_push, ASK_AGAIN_S)
+            if said is not None:
+                stream = self.exchange.stream
+                what = f"central takes nothing of {stream} now: {said.what}"
+                raise Refused(what, where=self.name, fix=way_out(stream))
 
     def retry(self, table: str, who: str) -> None:
         """Apply the held changes of *table* again."""

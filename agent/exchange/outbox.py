@@ -13,7 +13,7 @@ from agent.exchange.checkpoints import Mark, now_us
 from agent.exchange.tables import Tables
 from proto import codec
 from proto.batch import Head, SealedBatch
-from proto.errors import BatchCorrupt, Poisoned
+from proto.errors import BatchCorrupt, Poisoned, way_out
 
 READ_ROWS: Final = 200
 """Batches per read at most, however small they are."""
@@ -170,8 +170,7 @@ class Outbox:
             raise Poisoned(
                 f"batch {row.seq} in the outbox is damaged and not sent: {error.what}",
                 where=self._stream,
-                fix=f"check the disk; the platform: exchange-central stream release {self._stream} --reason …; "
-                "then here: exchange-agent resume, and exchange-agent snapshot --all",
+                fix=f"check the disk, then {way_out(self._stream)}",
             ) from error
         return batch
 

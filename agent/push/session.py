@@ -19,7 +19,7 @@ from agent.push.handover import Flight, Handover, Pace, size_of
 from agent.worker import StreamState, now_us
 from proto.batch import Head, SealedBatch
 from proto.channel import PROTOCOL, parts
-from proto.errors import Diverged, Gap, Refused, Transient
+from proto.errors import Diverged, Gap, Refused, Transient, way_out
 from proto.v1 import exchange_pb2
 
 READ_BYTES: Final = 4 * 1024 * 1024
@@ -177,10 +177,8 @@ class Session:
 
     def _compare(self, theirs: Head) -> None:
         """Refuse to send unless central's chain is a beginning of ours that we can continue (P6, E7, E8)."""
-        where, fix = (
-            self._desk.exchange.stream,
-            f"exchange-central explain {self._desk.exchange.stream.partition('/')[0]}",
-        )
+        where = self._desk.exchange.stream
+        fix = way_out(where)
         if theirs.seq > self._head.seq:
             raise Diverged(
                 f"central holds batches up to {theirs.seq}, we only know {self._head.seq}: "
@@ -195,7 +193,7 @@ class Session:
             raise Gap(
                 f"central needs batch {theirs.seq + 1}, the outbox begins at {self._oldest}",
                 where=where,
-                fix=f"{fix}; once the platform released the stream: exchange-agent snapshot --all",
+                fix=fix,
             )
 
     def _requests(self, hello: exchange_pb2.PushRequest) -> Iterator[exchange_pb2.PushRequest]:

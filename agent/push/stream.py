@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -16,13 +16,25 @@ from agent.push.handover import Handover, Pace
 from agent.push.session import Desk, Progress, PushLimits, Session
 from agent.worker import StreamState
 from proto.batch import SealedBatch
-from proto.errors import BatchCorrupt, Credential, NotAdmitted, Poisoned, Refused, Transient
+from proto.errors import (
+    BatchCorrupt,
+    Credential,
+    Diverged,
+    Gap,
+    Halt,
+    NotAdmitted,
+    Poisoned,
+    Refused,
+    Transient,
+)
 from proto.states import State
 
 TICK_S: Final = 0.5
 ACKNOWLEDGE_S: Final = 1.0
 """How often at most the outbox learns what central has; a note that is lost is only made again."""
 
+LOOK_S: Final = 0.1
+_Error = TypeVar("_Error", bound=BaseException)
 _log = structlog.get_logger()
 
 
@@ -57,6 +69,9 @@ class Push:
         )
         self._session: Session | None = None
         self._noted_seq, self._noted_at = 0, 0.0
+        self.disagreement: Halt | None = None
+        """Why central takes nothing of ours, until it said welcome again."""
+        self._verdicts = 0
 
     def offer(self, batches: Sequence[SealedBatch]) -> None:
         """Batches that were just committed, in order: send them at once."""
@@ -70,11 +85,21 @@ class Push:
             self._keep_going()
         except Refused as error:
             self._drop()
-            raise _halting(error) from error
-        except BaseException:
+            raise self._remembered(_halting(error)) from error
+        except BaseException as error:
             self._drop()
+            self._remembered(error)
             raise
         return True
+
+    def ask_again(self, stop: threading.Event, within_s: float) -> Halt | None:
+        """Connect once more if central refused, and wait for its answer; what it says against us, None for nothing."""
+        before, until = self._verdicts, time.monotonic() + within_s
+        self.state.try_again()
+        while self.disagreement and self._verdicts == before and time.monotonic() < until:
+            if stop.wait(LOOK_S):
+                break
+        return self.disagreement
 
     def pause(self, sentence: str = "") -> None:
         """Let nothing more leave until :meth:`resume`."""
@@ -124,6 +149,7 @@ class Push:
     def _connect(self) -> Session:
         self._session = session = Session(self._desk)
         session.start()
+        self.disagreement = None
         self.state.set(State.RUNNING, "sending to central")
         _log.info(
             "push_connected",
@@ -131,6 +157,12 @@ class Push:
             acknowledged=self._desk.progress.acknowledged_seq,
         )
         return session
+
+    def _remembered(self, error: _Error) -> _Error:
+        if isinstance(error, Diverged | Gap | Poisoned):
+            self.disagreement = error
+        self._verdicts += isinstance(error, Halt)
+        return error
 
     def _leave(self) -> None:
         """End the session in peace."""

@@ -62,7 +62,7 @@ def release(stream: Stream, reason: Reason, who: Who = "", config: Config = DEFA
 
     Intake(store_of(settings_of(config))).release(stream, who or whoami(), reason)
     say(f"{stream} is released: it goes on where the node's next hello says")
-    say("next, at the node: exchange-agent resume, and then exchange-agent snapshot --all")
+    say(f"next, at the node: exchange-agent snapshot --all --source {stream.rpartition('/')[2]}")
 
 
 def _row(record: StreamRecord) -> tuple[str, ...]:

@@ -169,7 +169,7 @@ class Intake:
             chain = refusal.stream if owned else audit.REGISTRY
             if not owned:
                 facts["stream"] = refusal.stream[:80]
-            if isinstance(error, Diverged | Gap):
+            if isinstance(error, Diverged | Gap) and not isinstance(error, rules.OlderCopy):
                 _freeze(connection, refusal.stream, error, facts)
             number = audit.record(connection, chain, "refused", **facts)
             if refusal.batch:

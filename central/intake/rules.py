@@ -9,7 +9,7 @@ from sqlalchemy import Row
 
 from central.store.names import split_stream
 from proto.batch import Head, SealedBatch
-from proto.errors import BatchCorrupt, Diverged, Fenced, Gap, Halt, Refused
+from proto.errors import BatchCorrupt, Diverged, Fenced, Gap, Halt, Refused, way_out
 from proto.states import State
 from proto.v1 import exchange_pb2
 
@@ -17,7 +17,10 @@ LARGEST: Final = 2**63 - 1
 INCARNATION_CHARACTERS: Final = 64
 DIGEST_BYTES: Final = 32
 _FROZEN: Final[dict[str, type[Halt]]] = {State.DIVERGED: Diverged, State.GAP: Gap}
-_RELEASE: Final = "find out what happened, release the stream at central, then copy its tables afresh"
+
+
+class OlderCopy(Diverged):
+    """A node that went back in time; it stops, and whoever writes the stream now is not disturbed."""
 
 
 class OutOfOrder(Refused):
@@ -70,14 +73,24 @@ def check_first(hello: exchange_pb2.Hello) -> None:
         raise Gap(
             f"batches before {hello.oldest_seq} are gone, and central has none of them",
             where=hello.stream,
-            fix=_RELEASE,
+            fix=way_out(hello.stream),
         )
 
 
 def check_writer(known: Known, hello: exchange_pb2.Hello) -> None:
-    """One process at a time speaks for a stream; the newer epoch wins."""
+    """One process at a time speaks for a stream; the newer epoch wins.
+
+    An older one with another past is a restored copy (E7), not a second process: nobody is there to be stopped.
+    """
     if _emptied(known, hello):
         return  # Not a second process but a lost database; the heads tell.
+    if (
+        hello.epoch <= known.epoch
+        and hello.incarnation != known.incarnation
+        and _has_another_past(known, hello)
+    ):
+        what = f"batch {known.head.seq} at central is not the node's: its exchange database is an older copy"
+        raise OlderCopy(what, where=known.stream, fix=way_out(known.stream))
     fence(known, hello.epoch, hello.incarnation, newer=True)
 
 
@@ -88,7 +101,8 @@ def fence(known: Known, epoch: int, incarnation: str, *, newer: bool = False) ->
     raise Fenced(
         f"epoch {epoch} is not the writer's, central knows epoch {known.epoch} of another process",
         where=known.stream,
-        fix="stop the other process; if this node was restored from a copy, release the stream at central",
+        fix=f"stop the other exchange-agent that works as {known.stream.partition('/')[0]}, then here: "
+        f"exchange-agent resume; if there is no other: {way_out(known.stream)}",
     )
 
 
@@ -111,7 +125,7 @@ def check_heads(known: Known, hello: exchange_pb2.Hello) -> None:
         raise _diverged(known, f"batch {ours.seq} has another digest at the node than at central")
     if theirs.seq > ours.seq and hello.oldest_seq > ours.seq + 1:
         gone = f"batches {ours.seq + 1} to {hello.oldest_seq - 1} are gone at the node and not at central"
-        raise Gap(gone, where=known.stream, fix=_RELEASE)
+        raise Gap(gone, where=known.stream, fix=way_out(known.stream))
 
 
 def check_repeats(known: Known, repeats: list[SealedBatch], digests: dict[int, bytes]) -> None:
@@ -133,5 +147,11 @@ def _emptied(known: Known, hello: exchange_pb2.Hello) -> bool:
     return hello.head.seq == 0 < known.head.seq
 
 
+def _has_another_past(known: Known, hello: exchange_pb2.Hello) -> bool:
+    """Whether the node surely lacks what central has; of a longer past nobody can say."""
+    ours, theirs = known.head, hello.head
+    return theirs.seq < ours.seq or (theirs.seq == ours.seq and theirs.digest != ours.digest)
+
+
 def _diverged(known: Known, what: str) -> Diverged:
-    return Diverged(what, where=known.stream, fix=_RELEASE)
+    return Diverged(what, where=known.stream, fix=way_out(known.stream))

@@ -15,7 +15,7 @@ from central.intake import Intake, OutOfOrder
 from central.store import reading
 from central.store.tables import AUDIT, EVIDENCE, GAPS
 from proto.batch import Head
-from proto.errors import BatchCorrupt, Diverged, Fenced, Gap, Refused, Transient
+from proto.errors import BatchCorrupt, Diverged, Fenced, Gap, Refused, Transient, way_out
 from tests.support.stores import Node, event_batch
 
 pytest_plugins = ["tests.support.stores"]
@@ -151,14 +151,33 @@ def test_the_newer_process_takes_over_and_the_older_is_fenced(store, node):
 
 
 def test_a_fenced_process_does_not_stop_the_rightful_one(node):
-    """A process that slept comes back with an old epoch and an old head; it is turned away, nothing freezes."""
+    """Its past is central's, so it is a second process; it is turned away, and told what to do if it is not."""
     node.start(3)
     newer = dataclasses.replace(node, epoch=2, incarnation="second")
     newer.hello()
 
-    with pytest.raises(Fenced, match="epoch 1"):
-        older_copy(node, upto=2, epoch=1).hello()
+    with pytest.raises(Fenced, match="epoch 1") as caught:
+        older_copy(node, upto=3, epoch=1).hello()
     assert newer.hello() == newer.head
+    assert way_out(node.stream) in caught.value.fix
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_an_older_copy_is_no_second_process_whatever_its_epoch(node, epoch):
+    """E7: an exchange database restored and started as often as before; it stops alone, the rightful writer goes on."""
+    node.start(3)
+    node.apply_all()
+    newer = dataclasses.replace(node, epoch=2, incarnation="second")
+    newer.hello()
+
+    with pytest.raises(Diverged, match="older copy") as caught:
+        older_copy(node, upto=2, epoch=epoch).hello()
+    assert caught.value.fix == way_out(node.stream)
+    assert newer.hello() == newer.head
+    assert node.record().state == "RUNNING"
+    Intake(node.engine).release(node.stream, "an operator", "it is the right one")
+    copy = older_copy(node, upto=2, epoch=epoch)
+    assert copy.hello() == copy.head
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
