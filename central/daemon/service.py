@@ -21,7 +21,7 @@ from central.appliers import Appliers
 from central.apply import Applier
 from central.daemon.chores import certificate_ends, forget_old
 from central.daemon.disk import Guarded, Room
-from central.intake import Intake
+from central.intake import Intake, Refusals
 from central.jobs import Expiry, Job, Jobs
 from central.registry import Registry
 from central.rpc.assembly import Budget
@@ -165,6 +165,7 @@ class Daemon:
         expiry = Expiry(lambda: certificate_ends(settings.tls.certificate, self._registry))
         return (
             Job("disk", self._room_look, 5.0),
+            Job("refusals", Refusals(self._engine).settle, 30.0),
             Job("retention", partial(forget_old, self._engine, settings.ledger.keep_days), _HOUR_S),
             Job("certificates", expiry.check, _HOUR_S, at_start=True),
         )

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Row, bindparam, delete, insert, select, update
 
 from central import audit
 from central.intake import rules
+from central.intake.beginning import begin_stream
+from central.intake.refusals import Refusal, Refusals
 from central.ledger import Ledger
 from central.store import NowUs, now_us, together, writing
-from central.store.tables import APPLIED, AUDIT_HEADS, EVIDENCE, GAPS, LEDGER, STREAMS
+from central.store.tables import APPLIED, AUDIT_HEADS, GAPS, LEDGER, STREAMS
 from proto import codec
-from proto.batch import CHAIN_START, Head, SealedBatch
+from proto.batch import Head, SealedBatch
 from proto.errors import Diverged, ExchangeError, Fenced, Gap, Refused, Transient
 from proto.states import State
 from proto.v1 import exchange_pb2
@@ -45,18 +45,7 @@ _MOVE: Final = _CHANGE.values(
     bytes=STREAMS.c.bytes + bindparam("more_bytes"),
 )
 _REFUSALS: Final = (Refused, Fenced, Diverged, Gap)
-_FREEZE: Final = _CHANGE.where(STREAMS.c.state == State.RUNNING)
 _RUNNING: Final = {"state": State.RUNNING, "code": "", "sentence": "", "fix": "", "evidence": ""}
-
-
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """What is kept of a refusal."""
-
-    stream: str
-    node: str
-    facts: dict[str, audit.Fact]
-    batch: SealedBatch | None = None
 
 
 class Intake:
@@ -65,6 +54,7 @@ class Intake:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._ledger = Ledger()
+        self._refusals = Refusals(engine)
 
     def hello(self, node: str, hello: exchange_pb2.Hello) -> Head:
         """Let *node* speak for its stream; returns where central's chain ends.
@@ -82,7 +72,7 @@ class Intake:
                 "node_seq": hello.head.seq,
                 "node_digest": hello.head.digest.hex(),
             }
-            self._keep(error, _Refusal(hello.stream, node, facts))
+            self._refusals.keep(error, Refusal(hello.stream, node, facts))
             raise
 
     def accept(self, stream: str, epoch: int, incarnation: str, batches: Sequence[SealedBatch]) -> Head:
@@ -95,7 +85,9 @@ class Intake:
                 return self._take(connection, stream, (epoch, incarnation), batches)
         except _REFUSALS as error:
             node = stream.partition("/")[0]
-            self._keep(error, _Refusal(stream, node, _seqs(batches), self._culprit(error, stream, batches)))
+            self._refusals.keep(
+                error, Refusal(stream, node, _seqs(batches), self._culprit(error, stream, batches))
+            )
             raise
 
     def release(self, stream: str, who: str, reason: str) -> None:
@@ -157,25 +149,6 @@ class Intake:
             facts = _seqs(fresh) | {"epoch": head.epoch, "rows": rows, "bytes": size}
             audit.append(connection, tip, "accepted", facts)
 
-    def _keep(self, error: ExchangeError, refusal: _Refusal) -> None:
-        """Put a refusal into the audit log, and freeze the stream when its ends disagree."""
-        with writing(self._engine) as connection:
-            row = connection.execute(_LOCKED, {"which": refusal.stream}).one_or_none()
-            facts: dict[str, audit.Fact] = {"code": error.code, "what": error.what, "node": refusal.node}
-            facts |= refusal.facts
-            if row is not None:
-                facts |= {"central_seq": row.head_seq, "central_digest": row.head_digest.hex()}
-            owned = row is not None or (isinstance(error, Gap) and _make_room(connection, refusal))
-            chain = refusal.stream if owned else audit.REGISTRY
-            if not owned:
-                facts["stream"] = refusal.stream[:80]
-            if isinstance(error, Diverged | Gap) and not isinstance(error, rules.OlderCopy):
-                _freeze(connection, refusal.stream, error, facts)
-            number = audit.record(connection, chain, "refused", **facts)
-            if refusal.batch:
-                blob = {"header": refusal.batch.header, "payload": refusal.batch.payload}
-                connection.execute(insert(EVIDENCE), {"chain": chain, "n": number, **blob})
-
     def _culprit(
         self, error: ExchangeError, stream: str, batches: Sequence[SealedBatch]
     ) -> SealedBatch | None:
@@ -217,32 +190,14 @@ def _move(connection: Connection, stream: str, head: Head, more: dict[str, int])
 
 
 def _create(connection: Connection, node: str, hello: exchange_pb2.Hello) -> None:
-    _insert(connection, node, hello.stream, {"epoch": hello.epoch, "incarnation": hello.incarnation})
+    begin_stream(connection, node, hello.stream, {"epoch": hello.epoch, "incarnation": hello.incarnation})
     audit.record(connection, hello.stream, "stream_began", epoch=hello.epoch, incarnation=hello.incarnation)
-
-
-def _insert(connection: Connection, node: str, stream: str, writer: dict[str, Any]) -> None:
-    now = now_us(connection)
-    entry = {"stream": stream, "node": node, "created_us": now, "head_digest": CHAIN_START, **writer}
-    connection.execute(insert(STREAMS), entry)
-    connection.execute(insert(APPLIED), {"stream": stream, "digest": CHAIN_START})
-
-
-def _make_room(connection: Connection, refusal: _Refusal) -> bool:
-    """A stream that starts with a gap is there too: frozen, and seen by people."""
-    _insert(connection, refusal.node, refusal.stream, {"epoch": 0, "incarnation": ""})
-    return True
 
 
 def _change_writer(connection: Connection, stream: str, hello: exchange_pb2.Hello) -> None:
     writer: dict[str, Any] = {"epoch": hello.epoch, "incarnation": hello.incarnation}
     connection.execute(_CHANGE, {"which": stream, **writer})
     audit.record(connection, stream, "writer_changed", **writer)
-
-
-def _freeze(connection: Connection, stream: str, error: Diverged | Gap, facts: dict[str, audit.Fact]) -> None:
-    stopped = {"state": error.state, "code": error.code, "sentence": error.what, "fix": error.fix}
-    connection.execute(_FREEZE, {"which": stream, **stopped, "evidence": json.dumps(facts, sort_keys=True)})
 
 
 def _adopt(connection: Connection, known: rules.Known, hello: exchange_pb2.Hello) -> Head:

@@ -191,6 +191,18 @@ AUDIT_HEADS: Final = Table(
     Column("digest", LargeBinary, nullable=False),
 )
 
+# Refusals that came again within a minute of one on record.
+REFUSALS: Final = Table(
+    "central_refusals",
+    METADATA,
+    _key("chain"),
+    _key("node"),
+    _key("code"),
+    _number("since_us"),
+    _number("times"),
+    _text("facts"),
+)
+
 EVIDENCE: Final = Table(
     "central_evidence",
     METADATA,

@@ -56,7 +56,10 @@ class Store:
 
     def run(self, statement: str, **values: object) -> None:
         """Do something behind central's back; *{name}* in it is a bookkeeping table."""
-        names = {name: self.table(f"central_{name}") for name in ("ledger", "audit", "applied", "streams")}
+        names = {
+            name: self.table(f"central_{name}")
+            for name in ("ledger", "audit", "applied", "streams", "refusals")
+        }
         with writing(self.engine) as connection:
             connection.execute(text(statement.format(**names)), values)
 
