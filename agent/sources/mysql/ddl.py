@@ -50,7 +50,9 @@ class Change:
     table: Name
     effect: Effect
     dropped: frozenset[str] = frozenset()
-    """Columns an ALTER dropped, renamed or declared anew, in lower case."""
+    """Columns an ALTER dropped or renamed, in lower case."""
+    added: frozenset[str] = frozenset()
+    modified: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,7 @@ def _alter(reader: _Reader) -> Iterator[Change]:
     elif ignores or _rewrites(rest):
         yield Change(table, Effect.REWRITTEN)
     else:
-        yield Change(table, Effect.ALTERED, frozenset(_dropped(rest)))
+        yield Change(table, Effect.ALTERED, **_columns(rest))
 
 
 def _renamed_to(rest: Sequence[Token], database: str) -> Name | None:
@@ -222,27 +224,26 @@ def _rewrites(rest: Sequence[Token]) -> bool:
     return False
 
 
-def _dropped(rest: Sequence[Token]) -> Iterator[str]:
-    """Columns whose values are no longer what they were for us."""
+def _columns(rest: Sequence[Token]) -> dict[str, frozenset[str]]:
+    """The columns an ALTER names after DROP or a new name, after ADD, and after MODIFY."""
     reader = _Reader(list(rest), "")
+    found: dict[str, set[str]] = {"dropped": set(), "added": set(), "modified": set()}
     while not reader.is_at_end:
         if reader.took("DROP"):
-            if reader.next_word in _NOT_COLUMNS:
-                continue
-            reader.took("COLUMN")
-            reader.skip_noise()
-            yield reader.name().lower()
-        elif reader.sees("CHANGE", "RENAME"):
-            is_change = reader.took("CHANGE") or not reader.took("RENAME")
-            if not reader.took("COLUMN") and not is_change:
-                continue
-            reader.skip_noise()
-            old = reader.name().lower()
+            found["dropped"].update(reader.column())
+        elif reader.took("ADD"):
+            found["added"].update(reader.column_list())
+        elif reader.took("MODIFY"):
+            found["modified"].update(reader.column())
+        elif reader.sees("CHANGE") or (reader.sees("RENAME") and reader.follows("COLUMN")):
+            reader.step()
+            old, new = reader.column(), []
             reader.took("TO")
-            if reader.name().lower() != old:
-                yield old
+            new = [reader.name().lower()]
+            found["modified" if old == new else "dropped"].update(old)
         else:
             reader.step()
+    return {what: frozenset(names) for what, names in found.items()}
 
 
 class _Reader:
@@ -279,6 +280,34 @@ class _Reader:
         if not self.rest:
             raise Refused("a statement of the binlog ends where a name was expected")
         return self.rest.pop(0)
+
+    def follows(self, word: str) -> bool:
+        return len(self.rest) > 1 and self.rest[1].says(word)
+
+    def column(self) -> list[str]:
+        """The column a clause speaks of, in lower case; none when it is about something else."""
+        if self.next_word in _NOT_COLUMNS:
+            return []
+        self.took("COLUMN")
+        self.skip_noise()
+        return [self.name().lower()]
+
+    def column_list(self) -> list[str]:
+        """After ADD: one column, or several in brackets, each with its definition."""
+        if self.next_word in _NOT_COLUMNS:
+            return []
+        self.took("COLUMN")
+        self.skip_noise()
+        if not self.took_sign("("):
+            return [self.name().lower()]
+        found = [self.name().lower()]
+        depth = 1
+        while depth and not self.is_at_end:
+            token = self.step()
+            depth += token.is_sign("(") - token.is_sign(")")
+            if depth == 1 and token.is_sign(",") and self.next_word not in _NOT_COLUMNS:
+                found.append(self.name().lower())
+        return found
 
     def skip_noise(self) -> None:
         while self.sees(*_NOISE):
