@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from proto.errors import Halt, Transient
+from proto.errors import Busy, Halt, Transient
 from proto.states import MEANING, State
 
 FIRST_DELAY_S: Final = 0.2
@@ -39,6 +39,12 @@ class Backoff:
         bound = min(self._longest, self._first * 2.0 ** min(self._failures, 30))
         self._failures += 1
         return random.uniform(bound / 10, bound)  # noqa: S311 — spreads load, keeps no secret
+
+    def after(self, error: Transient) -> float:
+        """Seconds to wait after *error*: about as long as it asks for, if it does."""
+        hint_s = min(error.retry_s, self._longest) if isinstance(error, Busy) else 0.0
+        # Being asked to wait is no failure: the next one is not punished for it.
+        return random.uniform(hint_s / 2, hint_s * 3 / 2) if hint_s else self.after_failure()  # noqa: S311
 
     def reset(self) -> None:
         """It went well."""
@@ -204,7 +210,7 @@ def run_worker(
         except Transient as error:
             if time.monotonic() - started > CALM_S:
                 backoff.reset()
-            _back_off(name, error, backoff.after_failure(), state, stop)
+            _back_off(name, error, backoff.after(error), state, stop)
         except Halt as halt:
             _park(name, halt, state, stop)
         else:

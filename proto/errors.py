@@ -86,9 +86,13 @@ class Transient(ExchangeError):
 
 
 class Busy(Transient):
-    """The other side is at one of its limits; it asks to come back later."""
+    """The other side is at one of its limits; it asks to come back in *retry_s*, or when we like."""
 
     code = "BUSY"
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "", retry_s: float = 0.0) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.retry_s = retry_s
 
 
 class Halt(ExchangeError):

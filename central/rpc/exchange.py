@@ -17,6 +17,7 @@ import structlog
 
 from central.rpc.answers import Context, answering
 from central.rpc.assembly import Assembler, Budget, size_of
+from central.rpc.gate import Gate
 from central.rpc.identity import Doorkeeper
 from proto.batch import Head, SealedBatch
 from proto.channel import HELLO_DEADLINE_S, PROGRESS_DEADLINE_S, PROTOCOL
@@ -79,15 +80,18 @@ class ExchangeService(exchange_pb2_grpc.ExchangeServicer):
         self._appliers = appliers
         self._run = run
         self._window, self._budget, self._closing = limits
+        self._gate = Gate()
 
     async def Push(  # noqa: N802 - the wire's name
         self, requests: AsyncIterator[exchange_pb2.PushRequest], context: Context
     ) -> None:
         """One stream of one node, until either side ends it."""
         async with answering(context, "Push"):
-            node = await self._door.node(context)
+            with self._gate:
+                node = await self._door.node(context)
             hello = await _hello(requests)
-            head = await self._run(self._intake.hello, node, hello)
+            with self._gate:
+                head = await self._run(self._intake.hello, node, hello)
             _log.info("push_opened", stream=hello.stream, epoch=hello.epoch, accepted=head.seq)
             await context.write(exchange_pb2.PushReply(welcome=self._welcome(head)))
             lane = _Lane(hello, self._window, Assembler(hello.stream, self._budget), head.seq)

@@ -74,6 +74,7 @@ def error_status(error: ExchangeError) -> grpc.Status:
         what=_cut(error.what, _WHAT_BYTES),
         where=_cut(error.where, _WHERE_BYTES),
         fix=_cut(error.fix, _FIX_BYTES),
+        retry_ms=int(error.retry_s * 1000) if isinstance(error, errors.Busy) else 0,
     )
     packed = Any()
     packed.Pack(detail)
@@ -126,6 +127,8 @@ def _detail(error: grpc.RpcError) -> exchange_pb2.ErrorDetail | None:
 
 def _restored(detail: exchange_pb2.ErrorDetail, status: grpc.StatusCode) -> ExchangeError:
     kind = _CLASS_BY_CODE.get(detail.code)
+    if kind is errors.Busy:
+        return errors.Busy(detail.what, where=detail.where, fix=detail.fix, retry_s=detail.retry_ms / 1000)
     if kind is not None:
         return kind(detail.what, where=detail.where, fix=detail.fix)
     family = _CLASS_BY_STATUS.get(status, Transient)

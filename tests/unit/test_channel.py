@@ -136,7 +136,8 @@ def test_a_message_over_the_limit_is_not_tried_again() -> None:
     """The same message would be as large tomorrow; being at a limit passes."""
     words = "SERVER: Received message larger than max (9 vs. 4)"
     assert type(from_rpc(Ended(grpc.StatusCode.RESOURCE_EXHAUSTED, words))) is Refused
-    assert type(across(Busy("later"))) is Busy
+    later = across(Busy("later", retry_s=2.5))
+    assert isinstance(later, Busy) and later.retry_s == 2.5
 
 
 def test_damaged_details_do_not_hide_the_status() -> None:
