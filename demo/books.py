@@ -17,8 +17,8 @@ from agent.exchange import open_exchange
 from agent.exchange.place import READS
 from agent.exchange.store import place_of
 from agent.exchange.tables import Tables, tables
-from agent.sources.kinds import SourceSettings
-from agent.sources.postgresql.source import PostgresqlSource
+from agent.sources.kinds import SourceSettings, new_source
+from agent.sources.source import NoMirror
 from central.store import open_store, reading
 from central.store.names import room_of
 from central.store.tables import APPLIED
@@ -157,7 +157,7 @@ def _schema(connection: Connection, table: Table) -> str | None:
 def compare(source: dict[str, Any], books: Books) -> list[Equality]:
     """Every captured table on all three sides, read now; nothing may be on its way."""
     settings = TypeAdapter[SourceSettings](SourceSettings).validate_python(source)
-    business = PostgresqlSource(settings)
+    business = new_source(settings, NoMirror())
     try:
         return [
             Equality(

@@ -24,6 +24,8 @@ class Traits:
     """True when changes after an unconfirmed position can be read again after a crash."""
     copies_without_key: bool = False
     """True when a table without a key can be copied as well; otherwise what it already has is never emptied."""
+    compares: bool = False
+    """True when it has no log to read but compares with the mirror, and finds some changes on a schedule only."""
 
 
 @dataclass(frozen=True, slots=True)

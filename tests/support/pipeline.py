@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from agent.exchange import Checkpoint, Exchange, StoreLimits, migrate, open_exchange
 from agent.snapshot import Begin, Copies
-from agent.sources.kinds import SourceSettings
+from agent.sources.postgresql.settings import PostgresqlSettings
 from agent.sources.postgresql.source import PostgresqlSource
 from agent.sources.source import Limits
 from central import store
@@ -42,7 +42,7 @@ class Pipeline:
     """Source → exchange database → intake → platform's tables; a broken variant overrides one of the small methods."""
 
     home: Path
-    settings: SourceSettings
+    settings: PostgresqlSettings
     intake: Intake = field(init=False)
     applier: Applier = field(init=False)
     exchange: Exchange = field(init=False)
@@ -160,7 +160,7 @@ class Bench:
     rng: random.Random = field(init=False)
     done: int = 0
 
-    def prepare(self, home: Path) -> SourceSettings:
+    def prepare(self, home: Path) -> PostgresqlSettings:
         """Make the database; the settings of a source that captures it."""
         self.dsn = self.business.dsn(self.database)
         with self.business.connect(self.database) as connection:
@@ -170,7 +170,7 @@ class Bench:
             workloads.fill(connection)
         self.view = central_view(f"sqlite:///{home / 'central.db'}", STREAM, tables)
         self.client, self.rng = workloads.Client(self.dsn, 1, self.seed), random.Random(self.seed)
-        return SourceSettings.model_validate(
+        return PostgresqlSettings.model_validate(
             {
                 "kind": "postgresql",
                 "name": "hr",

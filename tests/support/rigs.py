@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
@@ -21,8 +22,13 @@ from proto.batch import Batch
 from proto.errors import SchemaHold
 from proto.schema import Column, TableSchema
 from proto.values import Kind
+from tests.support.journal import journalled
+from tests.support.polling import SqliteRig, polled_postgres
 from tests.support.postgres import Cluster
 
+JOURNALS = ("journal-sqlite", "journal-postgres15", "journal-mariadb")
+LOGS = ("memory", "postgres15", "postgres18", *JOURNALS)
+"""Databases whose source reads a log: it begins at a place, keeps commits whole and has one reader."""
 PAGE_ROWS = 7
 COLUMNS = (
     Column("id", Kind.INT32, "integer", nullable=False),
@@ -168,7 +174,7 @@ class PostgresWriter:
 def plain_rows(source: Source, table: str) -> list[Row]:
     """A table as its source scans it."""
 
-    kinds = [column.kind for column in COLUMNS]
+    kinds = next(schema.kinds for schema in source.schemas() if schema.name == table)
     return [row for page in source.scan(table) for row in frames.rows(page.data, kinds)]
 
 
@@ -177,11 +183,22 @@ def read_all(source: Source, limits: Limits = SOON) -> list[Batch]:
     return [*iter(lambda: source.read(limits), None)]
 
 
-@pytest.fixture(params=["memory", "postgres15", "postgres18"])
-def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+@pytest.fixture(params=[*LOGS, "polling-sqlite-odbc", "polling-sqlite-url", "polling-postgres15"])
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     """Each business database in turn."""
     if request.param == "memory":
         yield MemoryRig()
+        return
+    if request.param.startswith("polling-sqlite"):
+        yield SqliteRig(tmp_path / "business.db", request.param.rpartition("-")[2])
+        return
+    if request.param == "polling-postgres15":
+        with polled_postgres(request.getfixturevalue("postgres15")) as polled:
+            yield polled
+        return
+    if request.param in JOURNALS:
+        with journalled(request, request.param.removeprefix("journal-"), tmp_path / "business.db") as noted:
+            yield noted
         return
     cluster = request.getfixturevalue(request.param)
     database = cluster.new_database("business")

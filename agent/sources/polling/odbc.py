@@ -1,0 +1,198 @@
+"""Any ODBC source through pyodbc, with the traps of the drivers disarmed.
+
+Measured: Debian's psqlodbc logs every statement to /tmp and loads whole results unless told otherwise; MariaDB's
+driver corrupts strings of 128 characters and more unless they are sent as UTF-8; decimals lose digits in other modes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from agent.sources.polling.connection import (
+    NativeColumn,
+    NativeIndex,
+    Row,
+    ask_clock,
+    mysql_timeout,
+    session_statements,
+    translated,
+)
+from agent.sources.polling.dialects import DIALECTS, MARK, Dialect, dialect_of
+from agent.sources.polling.settings import PollingSettings
+from proto.errors import Refused, Transient
+from proto.values import Plain
+
+try:
+    import pyodbc
+except ImportError as missing:
+    raise Refused(
+        "the ODBC driver manager is not installed", where="odbc", fix="apt-get install libodbc2"
+    ) from missing
+
+_PACKAGES: Final = (
+    ("postgres", "odbc-postgresql"),
+    ("maria", "odbc-mariadb"),
+    ("mysql", "odbc-mariadb"),
+    ("sqlite", "libsqliteodbc"),
+    ("freetds", "tdsodbc"),
+)
+_EXTRAS: Final = (
+    # Flat memory, true booleans, whole texts, and no log of every statement in /tmp.
+    (
+        "postgresql",
+        "BoolsAsChar=0;UseDeclareFetch=1;Fetch=1000;CommLog=0;Debug=0;TextAsLongVarchar=1;MaxLongVarcharSize=1073741823",
+    ),
+    ("maria", "CHARSET=utf8mb4;NO_CACHE=1;FORWARDONLY=1"),
+    ("sqlite", "NoTXN=1;Timeout=10000;LongNames=0"),
+)
+_LOGIN_S: Final = 15
+_LISTS: Final = frozenset({"IM002", "IM003", "01000"})
+"""What the driver manager says when it finds no driver under the name given."""
+
+
+class OdbcDatabase:
+    """One ODBC connection."""
+
+    def __init__(self, settings: PollingSettings) -> None:
+        self.where = settings.name
+        given = settings.odbc.get_secret_value() if settings.odbc else ""
+        self._link = self._connect(given)
+        product = str(self._link.getinfo(pyodbc.SQL_DBMS_NAME))
+        self.dialect: Dialect = DIALECTS[settings.dialect] if settings.dialect else dialect_of(product)
+        self._link.decimal_mode = "text"
+        if self.dialect.name == "mysql":
+            self._link.setencoding("utf-8")
+        self._timeout(settings)
+        self.clock = ask_clock(self)
+        for statement in session_statements(self.dialect, settings):
+            self.query(statement)
+
+    def query(self, statement: str, parameters: Sequence[Plain] = ()) -> list[Row]:
+        """All rows at once."""
+        try:
+            with self._link.cursor() as cursor:
+                cursor.execute(statement.replace(MARK, "?"), *parameters)
+                return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
+        except (pyodbc.Error, UnicodeDecodeError) as error:
+            raise self._translated(error) from None
+
+    def stream(self, statement: str, rows: int) -> Iterator[list[Row]]:
+        """The driver fetches as it is asked."""
+        try:
+            with self._link.cursor() as cursor:
+                cursor.execute(statement)
+                while found := cursor.fetchmany(rows):
+                    yield [tuple(row) for row in found]
+        except (pyodbc.Error, UnicodeDecodeError) as error:
+            raise self._translated(error) from None
+
+    def columns(self, schema: str, table: str) -> list[NativeColumn]:
+        """As the driver's catalogue function tells; it takes patterns, so what it brings is compared."""
+        with_place = self._place(schema, table)
+        found = self._catalogue(lambda cursor: cursor.columns(**with_place), schema, table)
+        return [NativeColumn(row.column_name, _declared(row), bool(row.nullable)) for row in found]
+
+    def primary_key(self, schema: str, table: str) -> tuple[str, ...]:
+        """In key order."""
+        with_place = self._place(schema, table)
+        found = self._catalogue(lambda cursor: cursor.primaryKeys(**with_place), schema, table)
+        return tuple(row.column_name for row in sorted(found, key=lambda row: int(row.key_seq)))
+
+    def indexes(self, schema: str, table: str) -> list[NativeIndex]:
+        """Gathered from one row per column."""
+        with_place = self._place(schema, table)
+        found = self._catalogue(lambda cursor: cursor.statistics(**with_place), schema, table)
+        gathered: dict[str, list[Any]] = {}
+        for row in found:
+            if row.column_name:
+                gathered.setdefault(row.index_name, []).append(row)
+        return [
+            NativeIndex(tuple(row.column_name for row in rows), not rows[0].non_unique)
+            for rows in gathered.values()
+        ]
+
+    def close(self) -> None:
+        """Whatever state the connection is in."""
+        try:
+            self._link.close()
+        except pyodbc.Error:
+            return
+
+    def _connect(self, given: str) -> Any:
+        driver = _driver(given)
+        extra = next((words for name, words in _EXTRAS if name in driver.lower()), "")
+        # The first mention of a word counts, so what the settings say wins.
+        address = f"{given.rstrip(';')};{extra}" if extra else given
+        try:
+            return pyodbc.connect(address, autocommit=True, timeout=_LOGIN_S)
+        except pyodbc.Error as error:
+            if str(error.args[0]) in _LISTS:
+                raise self._no_driver(driver) from None
+            raise self._translated(error) from None
+
+    def _no_driver(self, driver: str) -> Refused:
+        package = next((package for name, package in _PACKAGES if name in driver.lower()), "")
+        there = ", ".join(pyodbc.drivers()) or "none"
+        fix = f"apt-get install {package}" if package else "install the vendor's ODBC driver"
+        return Refused(
+            f'there is no ODBC driver "{driver}"; installed: {there}',
+            where=self.where,
+            fix=f"{fix}, or name one that is installed",
+        )
+
+    def _timeout(self, settings: PollingSettings) -> None:
+        seconds = settings.load.statement_timeout_s
+        if self.dialect.name == "mysql":
+            self.query(mysql_timeout(str(self._link.getinfo(pyodbc.SQL_DBMS_VER)), seconds))
+        elif self.dialect.name not in ("postgresql", "kingbase", "sqlite"):
+            self._link.timeout = int(seconds)
+
+    def _place(self, schema: str, table: str) -> dict[str, str]:
+        place = {"table": table}
+        if schema:
+            place["catalog" if self.dialect.schema_is_catalog else "schema"] = schema
+        return place
+
+    def _catalogue(self, ask: Any, schema: str, table: str) -> list[Any]:
+        try:
+            with self._link.cursor() as cursor:
+                rows = list(ask(cursor))
+        except pyodbc.Error as error:
+            raise self._translated(error) from None
+        owner = "table_cat" if self.dialect.schema_is_catalog else "table_schem"
+        fits = [row for row in rows if row.table_name == table]
+        return [row for row in fits if not schema or getattr(row, owner) == schema]
+
+    def _translated(self, error: Exception) -> Exception:
+        if isinstance(error, UnicodeDecodeError):
+            return translated("22021", "", self.where)
+        state = str(error.args[0]) if error.args else ""
+        words = str(error.args[1]) if len(error.args) > 1 else ""
+        if state.startswith("08"):
+            return Transient(
+                "the database cannot be reached or hung up",
+                where=self.where,
+                fix="see whether its server runs and the network lets us through",
+            )
+        return translated(state, words, self.where)
+
+
+def _driver(address: str) -> str:
+    for part in address.split(";"):
+        word, _, value = part.partition("=")
+        if word.strip().lower() == "driver":
+            return value.strip().strip("{}")
+    return address.partition(";")[0]
+
+
+def _declared(row: Any) -> str:
+    """The type with its digits where a CAST needs them."""
+    name = str(row.type_name)
+    if (
+        name.lower() in ("decimal", "numeric", "number")
+        and row.decimal_digits is not None
+        and row.column_size
+    ):
+        return f"{name}({row.column_size},{row.decimal_digits})"
+    return name
