@@ -101,8 +101,6 @@ class Copies:
         """Take note of what is handed out now."""
         self._delivered.update(cut.xids)
         for delta in deltas:
-            if delta.truncated and (frozen := self.keyless.frozen(delta.schema.name)):
-                frozen.emptied = True
             for flight in self._flights:
                 if flight.table == delta.schema.name and delta.schema.key:
                     flight.window.append(delta)

@@ -6,7 +6,8 @@ brings all the rest. Until it is taken, the table is left out altogether, so it 
 went by before; if one is missing (the log knows a commit before other sessions do), another snapshot is taken. It
 must also have seen those that were open when this session began: an earlier one may have delivered them.
 
-Such a copy cannot go on after a break: it begins again, with an emptied table.
+Such a copy cannot go on after a break: it begins again, with an emptied table. While it lasts it holds the lock of any
+SELECT, so whoever wants to empty or alter the table would wait for its end, and everybody else behind him: it gives way.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Final
 
+from agent.sources.postgresql.connection import Connection, translated
 from agent.sources.postgresql.pages import PageReader, RawPage, Snapshot
 from agent.sources.postgresql.shapes import AFRESH, Shape
 from agent.sources.source import Page
@@ -24,6 +26,8 @@ from proto.batch import NO_FRAMES, Frames
 from proto.errors import SchemaHold, Transient
 
 LOCKED_FOR_S: Final = 10.0
+LOOK_EVERY_S: Final = 1.0
+_WAITS: Final = "SELECT pid FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid)) LIMIT 1"
 
 
 @dataclass(eq=False)
@@ -35,8 +39,8 @@ class Frozen:
     high: int
     """Whatever the snapshot has seen lies before this place in the log."""
     rows: Iterator[Frames]
-    emptied: bool = False
-    """The stream has brought a TRUNCATE that came after the snapshot."""
+    pid: int
+    """The server's process that reads it; until it is told to stop, nobody can empty or alter the table."""
 
     def page(self) -> RawPage:
         """The rows that come next; an empty last page when there are no more."""
@@ -48,8 +52,6 @@ class Frozen:
         name = page.schema.name
         if now.schema.fingerprint != page.schema.fingerprint:
             raise SchemaHold(name, "its structure changed while it was copied", fix=AFRESH)
-        if self.emptied:
-            return Page(page.schema, NO_FRAMES, b"", True)
         return Page(page.schema, page.rows, b"", page.is_last)
 
 
@@ -74,6 +76,7 @@ class Keyless:
         self._is_stale = False
         self._reader: Future[PageReader] | None = None
         self._locked_since_s = 0.0
+        self._look_at_s = 0.0
 
     # What the stream asks
 
@@ -137,11 +140,23 @@ class Keyless:
             reader.thaw()
             return False
         self._unsure = frozenset()
-        self._frozen = Frozen(shape, snapshot, high, reader.everything(shape, *self._page_limits))
+        rows = reader.everything(shape, *self._page_limits)
+        self._frozen = Frozen(shape, snapshot, high, rows, reader.pid)
         # Until the next transaction begins nothing is read that could be another's.
         self._waiting.discard(shape.schema.name)
         self._divides = self._hides = True
         return True
+
+    def give_way(self, connection: Connection) -> None:
+        """Raise Transient when somebody waits for the table that is being read; cheap when called often."""
+        if self._frozen is None or time.monotonic() < self._look_at_s:
+            return
+        self._look_at_s = time.monotonic() + LOOK_EVERY_S
+        name = self._frozen.shape.schema.name
+        with translated(name):
+            row = connection.execute(_WAITS, (self._frozen.pid,)).fetchone()
+        if row is not None:
+            raise Transient(f"the copy gives way to process {row[0]}, which waits for the table", where=name)
 
     def close(self) -> None:
         """Hang up, once nothing is being read any more."""

@@ -109,6 +109,11 @@ class PageReader:
         if rows:
             yield Frames(b"".join(rows), len(rows))
 
+    @property
+    def pid(self) -> int:
+        """The server's process that reads."""
+        return self._connection.info.backend_pid
+
     def freeze(self, shape: Shape) -> tuple[Snapshot, int] | None:
         """Begin a transaction that sees the table as it is now, and say how far the log reaches that it has seen.
 

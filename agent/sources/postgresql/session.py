@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from agent.sources.postgresql.catalog import Catalog
 from agent.sources.postgresql.connection import Connection, connect, translated
@@ -33,6 +34,8 @@ from agent.sources.postgresql.wire import Wakeup, Walsender
 from agent.sources.settings import TableSettings
 from proto.batch import Position
 from proto.errors import Credential, SchemaHold, TableHold, Transient
+
+_OPEN: Final = "SELECT transactionid::text FROM pg_locks WHERE locktype = 'transactionid' AND granted"
 
 
 class Holds:
@@ -87,7 +90,9 @@ class Session:
 
     def snapshot(self) -> Snapshot:
         """Which transactions others see as finished now."""
-        return seen_now(self.connection)
+        with translated("a snapshot"):
+            row = self.connection.execute("SELECT pg_current_snapshot()::text").fetchone()
+        return Snapshot.parse(row[0] if row else "0:0:")
 
     def close(self) -> None:
         """Hang up."""
@@ -114,9 +119,7 @@ class Opening:
             wire = Walsender(self._dsn, name, self._wakeup)
             undo.callback(wire.close)
             shapes = Shapes(Catalog(connection, name), self._settings.tables, self._holds.tables.__contains__)
-            copies = Copies(
-                self._settings, shapes, self._wakeup, seen_now(connection).running if position else ()
-            )
+            copies = Copies(self._settings, shapes, self._wakeup, open_now(connection) if position else ())
             undo.callback(copies.close)
             identity = wire.identify()
             if position:
@@ -194,11 +197,14 @@ class Opening:
                 self._holds.add(SchemaHold(shape.schema.name, f"the table {why}", fix=f"{mend}{AFRESH}"))
 
 
-def seen_now(connection: Connection) -> Snapshot:
-    """Which transactions others see as finished now."""
-    with translated("a snapshot"):
-        row = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
-    return Snapshot.parse(row[0] if row else "0:0:")
+def open_now(connection: Connection) -> frozenset[int]:
+    """The transactions that others do not see as finished yet.
+
+    By their locks: a snapshot does not name those that are younger than the last one that ended.
+    """
+    with translated("the open transactions"):
+        rows = connection.execute(_OPEN).fetchall()
+    return frozenset(int(row[0]) for row in rows)
 
 
 def settings_of(tables: Iterable[TableSettings], name: str) -> TableSettings:

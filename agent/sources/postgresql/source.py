@@ -80,6 +80,7 @@ class PostgresqlSource:
         session = self._session
         self._ask_for_proof(session)
         cut = session.stream.read(limits, lambda: self._attend(session))
+        session.copies.keyless.give_way(session.connection)
         session.copies.passed_by(session.stream.silent, session.snapshot)
         held, session.collector.holds[:] = [*session.collector.holds], []
         batch = self._deliver(session, cut) if cut else None
