@@ -141,7 +141,7 @@ def _taking(old: BaseModel, new: BaseModel, hot: tuple[str, ...]) -> BaseModel:
 
 
 def _source(old: SourceSettings, new: SourceSettings) -> SourceSettings:
-    if any(getattr(old, name) != getattr(new, name) for name in _COLD_SOURCE):
+    if any(getattr(old, name, None) != getattr(new, name, None) for name in _COLD_SOURCE):
         return old
     return new
 

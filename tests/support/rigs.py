@@ -22,12 +22,13 @@ from proto.batch import Batch
 from proto.errors import SchemaHold
 from proto.schema import Column, TableSchema
 from proto.values import Kind
+from tests.support.dropfolders import DropfolderRig
 from tests.support.journal import journalled
 from tests.support.polling import SqliteRig, polled_postgres
 from tests.support.postgres import Cluster
 
 JOURNALS = ("journal-sqlite", "journal-postgres15", "journal-mariadb")
-LOGS = ("memory", "postgres15", "postgres18", *JOURNALS)
+LOGS = ("memory", "postgres15", "postgres18", "dropfolder", *JOURNALS)
 """Databases whose source reads a log: it begins at a place, keeps commits whole and has one reader."""
 PAGE_ROWS = 7
 COLUMNS = (
@@ -188,6 +189,9 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     """Each business database in turn."""
     if request.param == "memory":
         yield MemoryRig()
+        return
+    if request.param == "dropfolder":
+        yield DropfolderRig(tmp_path / "投放", PAGE_ROWS)
         return
     if request.param.startswith("polling-sqlite"):
         yield SqliteRig(tmp_path / "business.db", request.param.rpartition("-")[2])
