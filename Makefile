@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
-ACCELERATORS := $(wildcard proto/*.pyx agent/sources/postgresql/*.pyx)
+ACCELERATORS := $(wildcard proto/*.pyx agent/sources/*/*.pyx)
 
 .PHONY: setup setup-test test check demo bench soak stubs clean
 
@@ -58,5 +58,5 @@ stubs: setup
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	rm -f proto/*.so proto/*.c agent/sources/postgresql/*.so agent/sources/postgresql/*.c
+	rm -f proto/*.so proto/*.c agent/sources/*/*.so agent/sources/*/*.c
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
