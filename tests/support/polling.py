@@ -90,6 +90,11 @@ class Followed(PollingSource):
             yield page
 
 
+def news(source: Source, wait_s: float = 0.05) -> list[Batch]:
+    """What is told until there is a silence; every table was polled and compared at least once by then."""
+    return [*iter(lambda: source.read(Limits(wait_s=wait_s)), None)]
+
+
 def settings(tables: Sequence[dict[str, Any]], **rest: Any) -> PollingSettings:
     """Settings of a source that looks all the time."""
     every = {"every_s": 0, "compare_every_s": 0, "overlap": 0}

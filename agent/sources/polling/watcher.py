@@ -97,7 +97,9 @@ class Watcher:
             self._polling, self._place = False, None
             self._poll_at_s = time.monotonic() + self.settings.every_s
             self.proven_s = self._began_s
-        return Found(self._news(reader, page.frames, keep_all=keep_all), page.frames.count)
+        schema = reader.shape.schema
+        there = {} if keep_all else self._there(schema, frames.keys(page.frames.data, schema.key_indexes))
+        return Found(self._news(reader, page.frames, there), page.frames.count)
 
     def _begin_poll(self, reader: Reader) -> None:
         self._polling, self._place, self._began_s = True, None, time.time()
@@ -167,7 +169,10 @@ class Watcher:
     def _walk_source(self, reader: Reader, rows: int) -> Found:
         progress = self.progress
         page = reader.page(progress.after_key, rows)
-        delta = self._news(reader, page)
+        there = self._there(reader.shape.schema, frames.keys(page.data, reader.shape.schema.key_indexes))
+        delta = self._news(reader, page, there)
+        # A row that is gone by now will be gone from the mirror as well.
+        progress.matched += len(there) - (delta.deletes.count if delta else 0)
         if page.count < rows:
             progress.phase, progress.after = MIRROR, ""
             if not self._may_have_more(reader.shape.schema):
@@ -205,19 +210,14 @@ class Watcher:
 
     # What is news
 
-    def _news(self, reader: Reader, found: Frames, *, keep_all: bool = False) -> Delta | None:
-        """Rows that the mirror does not have like this, as they are now."""
-        if not found:
-            return None
+    def _news(self, reader: Reader, found: Frames, there: dict[bytes, bytes]) -> Delta | None:
+        """Rows that are not *there*, in the mirror, like this, as they are now."""
         schema = reader.shape.schema
         names = frames.keys(found.data, schema.key_indexes)
-        rows = dict(zip(names, frames.split(found.data), strict=True))
-        there = self._there(schema, names)
-        self.progress.matched += len(there) if self.progress.phase == SOURCE else 0
         suspects = [
             name
-            for name, row in rows.items()
-            if keep_all or there.get(name) != row or name in self.unconfirmed
+            for name, row in zip(names, frames.split(found.data), strict=True)
+            if there.get(name) != row or name in self.unconfirmed
         ]
         return self._delta(schema, reader.rows(suspects), suspects, there) if suspects else None
 
