@@ -7,27 +7,33 @@ from typing import Annotated
 from pydantic import Field
 
 from agent.sources.dropfolder.settings import DropfolderSettings
+from agent.sources.journal.settings import JournalSettings
 from agent.sources.polling.settings import PollingSettings
 from agent.sources.postgresql.settings import PostgresqlSettings
 from agent.sources.source import Mirror, Source
 
-SourceSettings = Annotated[
-    PostgresqlSettings | PollingSettings | DropfolderSettings, Field(discriminator="kind")
-]
+AnySettings = PostgresqlSettings | JournalSettings | PollingSettings | DropfolderSettings
+SourceSettings = Annotated[AnySettings, Field(discriminator="kind")]
 """One section per way of listening, told apart by ``kind``."""
 
 
-def new_source(settings: PostgresqlSettings | PollingSettings | DropfolderSettings, mirror: Mirror) -> Source:
+def new_source(settings: AnySettings, mirror: Mirror) -> Source:
     """The source that *settings* speak of; nothing is connected yet. *mirror* is what its stream has already."""
     # Imported late: a node needs the drivers of its own sources only.
-    if isinstance(settings, PollingSettings):
-        from agent.sources.polling.source import PollingSource
+    match settings:
+        case JournalSettings():
+            from agent.sources.journal.source import JournalSource
 
-        return PollingSource(settings, mirror)
-    if isinstance(settings, DropfolderSettings):
-        from agent.sources.dropfolder.source import DropfolderSource
+            return JournalSource(settings)
+        case PollingSettings():
+            from agent.sources.polling.source import PollingSource
 
-        return DropfolderSource(settings, mirror)
-    from agent.sources.postgresql.source import PostgresqlSource
+            return PollingSource(settings, mirror)
+        case DropfolderSettings():
+            from agent.sources.dropfolder.source import DropfolderSource
 
-    return PostgresqlSource(settings)
+            return DropfolderSource(settings, mirror)
+        case PostgresqlSettings():
+            from agent.sources.postgresql.source import PostgresqlSource
+
+            return PostgresqlSource(settings)

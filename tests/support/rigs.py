@@ -23,9 +23,11 @@ from proto.errors import SchemaHold
 from proto.schema import Column, TableSchema
 from proto.values import Kind
 from tests.support.dropfolders import DropfolderRig
+from tests.support.journal import journalled
 from tests.support.polling import SqliteRig, polled_postgres
 from tests.support.postgres import Cluster
 
+JOURNALS = ("journal-sqlite", "journal-postgres15", "journal-mariadb")
 LOGS = ("memory", "postgres15", "postgres18", "dropfolder", *JOURNALS)
 """Databases whose source reads a log: it begins at a place, keeps commits whole and has one reader."""
 PAGE_ROWS = 7
@@ -197,6 +199,10 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     if request.param == "polling-postgres15":
         with polled_postgres(request.getfixturevalue("postgres15")) as polled:
             yield polled
+        return
+    if request.param in JOURNALS:
+        with journalled(request, request.param.removeprefix("journal-"), tmp_path / "business.db") as noted:
+            yield noted
         return
     cluster = request.getfixturevalue(request.param)
     database = cluster.new_database("business")

@@ -12,7 +12,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from proto.errors import Refused
 from proto.values import Kind
@@ -20,6 +20,7 @@ from proto.values import Kind
 BIRTH: Final = "b"
 TOUCHED: Final = "k"
 EMPTIED: Final = "t"
+STARTED: Final = "s"
 KEY_KINDS: Final = frozenset(
     {
         Kind.BOOL,
@@ -35,7 +36,6 @@ KEY_KINDS: Final = frozenset(
     }
 )
 """Whose text is the same whatever a business session has set."""
-Operation = Literal["b", "k", "t"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,10 @@ class Dialect(ABC):
     """The SQL of one database. Statements are complete, so that an administrator can run them as printed."""
 
     quotes: tuple[str, str] = ('"', '"')
+    begin: tuple[str, ...] = ("BEGIN",)
+    """Begin a transaction that reads from one snapshot; COMMIT ends it."""
+    who: str = "SELECT current_user"
+    """Asks for the account that reads."""
     notes_truncate: bool = False
     """Whether emptying a table by TRUNCATE is noted."""
 
@@ -92,6 +96,10 @@ class Dialect(ABC):
         """A name, dotted where it has several parts; empty parts are left out."""
         opening, closing = self.quotes
         return ".".join(f"{opening}{p.replace(closing, closing * 2)}{closing}" for p in parts if p)
+
+    def account(self, name: str) -> str:
+        """An account as GRANT names it."""
+        return self.quoted(name)
 
     def literal(self, text: str) -> str:
         """A string in SQL."""
@@ -116,8 +124,17 @@ class Dialect(ABC):
 
     def delete(self, journal: JournalPlace, first: int, last: int, step: int) -> str:
         """Forget a run of entries."""
-        every = f" AND (id - {first}) % {step} = 0" if step > 1 else ""
+        every = f" AND {self.remainder(f'id - {first}', step)} = 0" if step > 1 else ""
         return f"DELETE FROM {self.table(journal)} WHERE id BETWEEN {first} AND {last}{every}"
+
+    def remainder(self, number: str, divisor: int) -> str:
+        """What is left after a division."""
+        return f"MOD({number}, {divisor})"
+
+    def begins(self, column: str, journal: JournalPlace) -> str:
+        """Whether a name begins with the journal's; without LIKE, whose signs mean something to drivers as well."""
+        prefix = journal.name + "_"
+        return f"SUBSTR({column}, 1, {len(prefix)}) = {self.literal(prefix)}"
 
     def table(self, journal: JournalPlace) -> str:
         """The journal's name in SQL."""
@@ -128,14 +145,14 @@ class Dialect(ABC):
         parts: list[str | bytes] = json.loads(text)
         return parts
 
-    def born(self, journal: JournalPlace, identity: str) -> str:
-        """The journal's first entry, which says which journal this is; only where there is none yet."""
+    def born(self, journal: JournalPlace, identity: str) -> list[str]:
+        """The journal's first two entries, where there are none yet: which journal it is, and what is kept at first."""
         table = self.table(journal)
-        values = f"{self.literal('')}, {self.literal(BIRTH)}, {self.literal(identity)}"
-        return (
-            f"INSERT INTO {table} (place, op, k) SELECT {values}{self.from_nothing} "
-            f"WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE op = {self.literal(BIRTH)})"
-        )
+        return [
+            f"INSERT INTO {table} (place, op, k) SELECT {self.literal('-')}, '{operation}', {self.literal(key)}"
+            f"{self.from_nothing} WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE op = '{operation}' OR {rest})"
+            for operation, key, rest in ((BIRTH, identity, "1 = 0"), (STARTED, "-", f"op <> '{BIRTH}'"))
+        ]
 
     @property
     def from_nothing(self) -> str:
@@ -159,12 +176,12 @@ class Dialect(ABC):
         """The names of triggers that are there and enabled, whose names begin with the journal's."""
 
     @abstractmethod
-    def entries(self, journal: JournalPlace, rows: int) -> str:
-        """Up to *rows* entries by number: number, microseconds since 1970, place, operation, key."""
+    def entries(self, journal: JournalPlace, after: int, rows: int) -> str:
+        """Up to *rows* entries above *after* by number: number, microseconds since 1970, place, operation, key."""
 
     @abstractmethod
     def grants(self, journal: JournalPlace, tables: Sequence[Watched], account: str) -> list[str]:
-        """The least rights of the account that reads."""
+        """The least rights of the account that reads, named as :meth:`account` does."""
 
     @abstractmethod
     def size(self, journal: JournalPlace) -> str:

@@ -11,7 +11,18 @@ from proto.values import Kind
 class MySql(Dialect):
     """MariaDB 10.3 and later, MySQL 8. TRUNCATE and cascades of foreign keys fire no trigger there."""
 
+    who = "SELECT current_user()"
+    begin = (
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+    )
+
     quotes = ("`", "`")
+
+    def account(self, name: str) -> str:
+        """Name and host, each in quotes."""
+        user, _, host = name.rpartition("@")
+        return f"{self.literal(user)}@{self.literal(host)}"
 
     def literal(self, text: str) -> str:
         """A backslash escapes as well, unless the session says otherwise: doubled, it is right in the usual mode."""
@@ -58,14 +69,14 @@ CREATE TABLE IF NOT EXISTS {self.table(journal)} (
 
     def installed(self, journal: JournalPlace) -> str:
         """Triggers cannot be disabled here."""
-        like = self.literal(journal.name.replace("_", r"\_") + r"\_%")
-        return f"SELECT trigger_name FROM information_schema.triggers WHERE trigger_name LIKE {like}"
+        ours = self.begins("trigger_name", journal)
+        return f"SELECT trigger_name FROM information_schema.triggers WHERE {ours}"
 
-    def entries(self, journal: JournalPlace, rows: int) -> str:
+    def entries(self, journal: JournalPlace, after: int, rows: int) -> str:
         """By the primary key."""
         return (
             "SELECT id, CAST(UNIX_TIMESTAMP(at) * 1000000 AS UNSIGNED), place, op, k "
-            f"FROM {self.table(journal)} ORDER BY id LIMIT {rows}"
+            f"FROM {self.table(journal)} WHERE id > {after} ORDER BY id LIMIT {rows}"
         )
 
     def grants(self, journal: JournalPlace, tables: Sequence[Watched], account: str) -> list[str]:

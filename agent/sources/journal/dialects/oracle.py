@@ -27,14 +27,13 @@ END;"""
 class Oracle(Dialect):
     """Oracle 12.2 and later. TRUNCATE and direct-path loads fire no trigger there."""
 
+    begin = ("SET TRANSACTION READ ONLY",)
+    who = "SELECT user FROM dual"
+
     @property
     def from_nothing(self) -> str:
         """A SELECT needs a FROM."""
         return " FROM dual"
-
-    def literal(self, text: str) -> str:
-        """The empty string is NULL there, and our columns hold none: a space stands for it."""
-        return "'" + (text.replace("'", "''") or " ") + "'"
 
     def create(self, journal: JournalPlace) -> Sequence[str]:
         """Times in UTC, whatever the session's zone is."""
@@ -70,32 +69,23 @@ CREATE TABLE {self.table(journal)} (
 
     def installed(self, journal: JournalPlace) -> str:
         """A disabled one is as good as none."""
-        like = self.literal(journal.name.upper().replace("_", r"\_") + r"\_%")
-        return (
-            "SELECT trigger_name FROM all_triggers WHERE status = 'ENABLED' "
-            f"AND trigger_name LIKE {like} ESCAPE '\\'"
-        )
+        ours = self.begins("LOWER(trigger_name)", journal)
+        return f"SELECT trigger_name FROM all_triggers WHERE status = 'ENABLED' AND {ours}"
 
-    def entries(self, journal: JournalPlace, rows: int) -> str:
+    def entries(self, journal: JournalPlace, after: int, rows: int) -> str:
         """By the primary key."""
         microseconds = (
             "ROUND((CAST(at AS DATE) - DATE '1970-01-01') * 86400) * 1000000 + TO_NUMBER(TO_CHAR(at, 'FF6'))"
         )
         return (
             f"SELECT id, {microseconds}, place, op, k FROM {self.table(journal)} "
-            f"ORDER BY id FETCH FIRST {rows} ROWS ONLY"
+            f"WHERE id > {after} ORDER BY id FETCH FIRST {rows} ROWS ONLY"
         )
-
-    def delete(self, journal: JournalPlace, first: int, last: int, step: int) -> str:
-        """The remainder is a function there."""
-        every = f" AND MOD(id - {first}, {step}) = 0" if step > 1 else ""
-        return f"DELETE FROM {self.table(journal)} WHERE id BETWEEN {first} AND {last}{every}"
 
     def grants(self, journal: JournalPlace, tables: Sequence[Watched], account: str) -> list[str]:
         """Reading the tables, reading and emptying the journal."""
-        who = self.quoted(account)
-        found = [f"GRANT SELECT ON {self.quoted(table.schema, table.name)} TO {who}" for table in tables]
-        return [*found, f"GRANT SELECT, DELETE ON {self.table(journal)} TO {who}"]
+        found = [f"GRANT SELECT ON {self.quoted(table.schema, table.name)} TO {account}" for table in tables]
+        return [*found, f"GRANT SELECT, DELETE ON {self.table(journal)} TO {account}"]
 
     def size(self, journal: JournalPlace) -> str:
         """Of its segment, where the account may see it."""

@@ -33,7 +33,13 @@ END $exchange$"""
 class PostgreSql(Dialect):
     """PostgreSQL 14 and later. Triggers fire also for what a replication or a bulk load writes (ENABLE ALWAYS)."""
 
+    begin = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
+
     notes_truncate = True
+
+    def table(self, journal: JournalPlace) -> str:
+        """Always with its schema: triggers run with an empty search path."""
+        return self.quoted(journal.schema or "public", journal.name)
 
     def create(self, journal: JournalPlace) -> Sequence[str]:
         """An index on the number alone; vacuum keeps up with a table that is written and emptied all day."""
@@ -84,24 +90,23 @@ CREATE TABLE IF NOT EXISTS {self.table(journal)} (
 
     def installed(self, journal: JournalPlace) -> str:
         """A partition's copies do not count; a disabled one is as good as none."""
-        like = self.literal(journal.name.replace("_", r"\_") + r"\_%")
+        ours = self.begins("t.tgname", journal)
         return (
             "SELECT t.tgname FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal AND t.tgparentid = 0 "
-            f"AND t.tgenabled = 'A' AND t.tgname LIKE {like}"
+            f"AND t.tgenabled = 'A' AND {ours}"
         )
 
-    def entries(self, journal: JournalPlace, rows: int) -> str:
+    def entries(self, journal: JournalPlace, after: int, rows: int) -> str:
         """By the primary key."""
         return (
             "SELECT id, (extract(epoch FROM at) * 1000000)::bigint, place, op::text, k "
-            f"FROM {self.table(journal)} ORDER BY id LIMIT {rows}"
+            f"FROM {self.table(journal)} WHERE id > {after} ORDER BY id LIMIT {rows}"
         )
 
     def grants(self, journal: JournalPlace, tables: Sequence[Watched], account: str) -> list[str]:
         """Reading the tables, reading and emptying the journal."""
-        who = self.quoted(account)
-        found = [f"GRANT SELECT ON {self.quoted(table.schema, table.name)} TO {who}" for table in tables]
-        return [*found, f"GRANT SELECT, DELETE ON {self.table(journal)} TO {who}"]
+        found = [f"GRANT SELECT ON {self.quoted(table.schema, table.name)} TO {account}" for table in tables]
+        return [*found, f"GRANT SELECT, DELETE ON {self.table(journal)} TO {account}"]
 
     def size(self, journal: JournalPlace) -> str:
         """With its index."""

@@ -17,6 +17,7 @@ _PART: Final = re.compile(
 class SQLite(Dialect):
     """Any SQLite of this century. A row that REPLACE removes through another unique index fires no trigger there."""
 
+    who = "SELECT ''"
     notes_truncate = True
 
     def create(self, journal: JournalPlace) -> Sequence[str]:
@@ -55,12 +56,16 @@ CREATE TABLE IF NOT EXISTS {self.table(journal)} (
 
     def installed(self, journal: JournalPlace) -> str:
         """Triggers cannot be disabled one by one here."""
-        like = self.literal(journal.name.replace("_", r"\_") + r"\_%")
-        return f"SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE {like} ESCAPE '\\'"
+        ours = self.begins("name", journal)
+        return f"SELECT name FROM sqlite_master WHERE type = 'trigger' AND {ours}"
 
-    def entries(self, journal: JournalPlace, rows: int) -> str:
+    def entries(self, journal: JournalPlace, after: int, rows: int) -> str:
         """By the primary key."""
-        return f"SELECT id, at, place, op, k FROM {self.table(journal)} ORDER BY id LIMIT {rows}"
+        return f"SELECT id, at, place, op, k FROM {self.table(journal)} WHERE id > {after} ORDER BY id LIMIT {rows}"
+
+    def remainder(self, number: str, divisor: int) -> str:
+        """An operator there."""
+        return f"({number}) % {divisor}"
 
     def grants(self, journal: JournalPlace, tables: Sequence[Watched], account: str) -> list[str]:
         """The file's permissions are all there is."""

@@ -14,6 +14,8 @@ _STYLES = {Kind.DATE: 23, Kind.TIMESTAMP: 121, Kind.BYTES: 2}
 class SqlServer(Dialect):
     """SQL Server 2017 and later. TRUNCATE, and bulk loads without FIRE_TRIGGERS, fire no trigger there."""
 
+    begin = ("SET TRANSACTION ISOLATION LEVEL SNAPSHOT", "BEGIN TRANSACTION")
+
     quotes = ("[", "]")
 
     def literal(self, text: str) -> str:
@@ -54,24 +56,31 @@ IF OBJECT_ID({self.literal(self.table(journal))}) IS NULL CREATE TABLE {self.tab
 
     def installed(self, journal: JournalPlace) -> str:
         """A disabled one is as good as none."""
-        like = self.literal(journal.name.replace("_", "[_]") + "[_]%")
-        return f"SELECT name FROM sys.triggers WHERE is_disabled = 0 AND name LIKE {like}"
+        ours = self.begins("name", journal)
+        return f"SELECT name FROM sys.triggers WHERE is_disabled = 0 AND {ours}"
 
-    def entries(self, journal: JournalPlace, rows: int) -> str:
+    def entries(self, journal: JournalPlace, after: int, rows: int) -> str:
         """By the primary key."""
         return (
             f"SELECT TOP ({rows}) id, DATEDIFF_BIG(MICROSECOND, '1970-01-01', at), place, op, k "
-            f"FROM {self.table(journal)} ORDER BY id"
+            f"FROM {self.table(journal)} WHERE id > {after} ORDER BY id"
         )
+
+    def remainder(self, number: str, divisor: int) -> str:
+        """An operator there."""
+        return f"({number}) % {divisor}"
+
+    def begins(self, column: str, journal: JournalPlace) -> str:
+        """It spells the function out."""
+        return super().begins(column, journal).replace("SUBSTR(", "SUBSTRING(", 1)
 
     def grants(self, journal: JournalPlace, tables: Sequence[Watched], account: str) -> list[str]:
         """VIEW DEFINITION is what seeing the names of triggers needs."""
-        who = self.quoted(account)
         found = [
-            f"GRANT SELECT, VIEW DEFINITION ON {self.quoted(table.schema, table.name)} TO {who}"
+            f"GRANT SELECT, VIEW DEFINITION ON {self.quoted(table.schema, table.name)} TO {account}"
             for table in tables
         ]
-        return [*found, f"GRANT SELECT, DELETE ON {self.table(journal)} TO {who}"]
+        return [*found, f"GRANT SELECT, DELETE ON {self.table(journal)} TO {account}"]
 
     def size(self, journal: JournalPlace) -> str:
         """All its pages."""
