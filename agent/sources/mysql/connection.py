@@ -83,8 +83,16 @@ class Connection:
             cursor.execute(query)
         return cursor
 
+    @property
+    def is_open(self) -> bool:
+        """Not hung up by us; what the other side did shows at the next question."""
+        return bool(self.driver.open)
+
     def close(self) -> None:
         """Hang up, whatever is still on the way."""
+        if (result := self.driver._result) is not None:
+            # Nobody may wait for the rest of an answer on a connection that is gone.
+            result.unbuffered_active = False
         hang_up(self.driver)
 
 
