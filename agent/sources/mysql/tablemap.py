@@ -154,7 +154,7 @@ _METADATA_BYTES: Final = {
 _NUMERIC: Final = frozenset(
     (
         *(ColumnType.TINY, ColumnType.SHORT, ColumnType.INT24, ColumnType.LONG, ColumnType.LONGLONG),
-        *(ColumnType.NEWDECIMAL, ColumnType.FLOAT, ColumnType.DOUBLE),
+        *(ColumnType.NEWDECIMAL, ColumnType.FLOAT, ColumnType.DOUBLE, ColumnType.YEAR),
     )
 )
 _CHARACTER: Final = frozenset(
