@@ -118,7 +118,7 @@ def inflated(data: bytes | memoryview) -> bytes:
         found = unpacker.decompress(cursor.rest(), size + 1)
     except zlib.error as error:
         raise Refused("an event of the binlog cannot be unpacked") from error
-    if len(found) != size:
+    if len(found) != size or not unpacker.eof:
         raise Refused("an event of the binlog unpacks to another size than it says")
     return found
 

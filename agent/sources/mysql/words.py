@@ -150,10 +150,10 @@ def _unpacked(raw: bytes) -> bytes:
     if raw[0] >> 4 != _DEFLATE or size > MAX_EVENT_BYTES:
         raise Unreadable("is compressed in an unknown way")
     try:
-        found = zlib.decompressobj(-zlib.MAX_WBITS if raw[0] & 8 else zlib.MAX_WBITS)
-        data = found.decompress(raw[head:], size + 1)
+        unpacker = zlib.decompressobj(-zlib.MAX_WBITS if raw[0] & 8 else zlib.MAX_WBITS)
+        data = unpacker.decompress(raw[head:], size + 1)
     except zlib.error:
         raise Unreadable("cannot be unpacked") from None
-    if len(data) != size:
+    if len(data) != size or not unpacker.eof:
         raise Unreadable("unpacks to another size than it says")
     return data
