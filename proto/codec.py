@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -39,13 +39,14 @@ _WINDOW_LOG: Final = 23
 
 def encode(batch: Batch, level: int = 1) -> tuple[bytes, bytes]:
     """Header and payload of *batch*. Raises BatchCorrupt if it is larger than any receiver would take."""
-    raw = b"".join(_sections(batch))
-    if len(raw) > MAX_RAW_BYTES:
-        raise BatchCorrupt(f"{len(raw)} bytes of rows, more than {MAX_RAW_BYTES}", where=batch.position)
-    header = _describe(batch, len(raw))
-    payload = zstd.compress(raw, level)
-    if len(payload) >= len(raw) or _ratio_too_high(len(raw), len(payload)):
-        header.compression, payload = batch_pb2.COMPRESSION_NONE, raw
+    sections = [section for section in _sections(batch) if section]
+    size = sum(map(len, sections))
+    if size > MAX_RAW_BYTES:
+        raise BatchCorrupt(f"{size} bytes of rows, more than {MAX_RAW_BYTES}", where=batch.position)
+    header = _describe(batch, size)
+    payload = _zstd(sections, size, level)
+    if len(payload) >= size or _ratio_too_high(size, len(payload)):
+        header.compression, payload = batch_pb2.COMPRESSION_NONE, b"".join(sections)
     else:
         header.compression = batch_pb2.COMPRESSION_ZSTD
     header.payload_sha256 = hashlib.sha256(payload).digest()
@@ -93,16 +94,15 @@ def read_header(header: bytes) -> batch_pb2.BatchHeader:
 def decode(header: bytes, payload: bytes) -> Batch:
     """The batch of *header* and *payload*, every frame checked. Raises BatchCorrupt."""
     parsed = read_header(header)
-    raw = memoryview(_decompress(parsed, payload))
+    raw = _Raw(parsed, payload)
     try:
         schemas = [_schema(message) for message in parsed.schemas]
-        deltas, end = _deltas(parsed, schemas, raw)
+        deltas = [_delta(message, schemas[message.schema], raw) for message in parsed.deltas]
     except BatchCorrupt:
         raise
     except (ExchangeError, ValueError, IndexError) as error:
         raise BatchCorrupt(f"the batch contradicts itself: {error}") from error
-    if end != len(raw):
-        raise BatchCorrupt(f"{len(raw) - end} bytes belong to no section")
+    raw.finish()
     return Batch(
         position=parsed.position,
         deltas=tuple(deltas),
@@ -180,56 +180,72 @@ def _schema(message: batch_pb2.TableSchema) -> TableSchema:
     return TableSchema(message.name, columns, tuple(message.key))
 
 
-def _decompress(header: batch_pb2.BatchHeader, payload: bytes) -> bytes:
-    if header.compression == batch_pb2.COMPRESSION_NONE:
-        raw = payload
-    elif header.compression == batch_pb2.COMPRESSION_ZSTD:
-        if _ratio_too_high(header.raw_bytes, len(payload)):
-            raise BatchCorrupt(
-                f"{len(payload)} bytes claim to hold {header.raw_bytes}, over {MAX_RATIO} to 1"
+def _zstd(sections: Sequence[bytes], size: int, level: int) -> bytes:
+    """One frame of all sections, none of which is copied first."""
+    compressor = zstd.ZstdCompressor(level)
+    compressor.set_pledged_input_size(size)
+    return b"".join([*map(compressor.compress, sections), compressor.flush()])
+
+
+class _Raw:
+    """The decompressed payload, section by section: nothing is decompressed beyond what the header claims."""
+
+    def __init__(self, header: batch_pb2.BatchHeader, payload: bytes) -> None:
+        self._left = header.raw_bytes
+        self._rest = payload
+        self._zstd: zstd.ZstdDecompressor | None = None
+        if header.compression == batch_pb2.COMPRESSION_ZSTD:
+            if _ratio_too_high(header.raw_bytes, len(payload)):
+                raise BatchCorrupt(
+                    f"{len(payload)} bytes claim to hold {header.raw_bytes}, over {MAX_RATIO} to 1"
+                )
+            self._zstd = zstd.ZstdDecompressor(
+                options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
             )
-        raw = _bounded_zstd(payload, header.raw_bytes)
-    else:
-        raise BatchCorrupt(f"compression {header.compression} is not known here")
-    if len(raw) != header.raw_bytes:
-        raise BatchCorrupt(f"{len(raw)} bytes of rows instead of {header.raw_bytes}")
-    return raw
+        elif header.compression != batch_pb2.COMPRESSION_NONE:
+            raise BatchCorrupt(f"compression {header.compression} is not known here")
 
+    def take(self, size: int) -> bytes:
+        """The next *size* bytes."""
+        if size > self._left:
+            raise BatchCorrupt("a section reaches past the end")
+        found = self._next(size)
+        if len(found) != size:
+            raise BatchCorrupt(f"{self._left} bytes of rows are missing")
+        self._left -= size
+        return found
 
-def _bounded_zstd(payload: bytes, expected: int) -> bytes:
-    # max_length bounds the output whatever size the frame itself claims; one byte more shows a liar.
-    decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
-    try:
-        raw = decompressor.decompress(payload, max_length=expected + 1)
-    except zstd.ZstdError as error:
-        raise BatchCorrupt("the payload is not valid zstd") from error
-    if not decompressor.eof or decompressor.unused_data:
-        raise BatchCorrupt("the payload is not exactly one zstd frame of the stated size")
-    return raw
+    def finish(self) -> None:
+        """Raise BatchCorrupt unless everything was taken."""
+        if self._left:
+            raise BatchCorrupt(f"{self._left} bytes belong to no section")
+        frame = self._zstd
+        # Asking for one byte more lets the frame end, and shows a liar.
+        more = self._rest if frame is None else b"" if frame.eof else self._next(1)
+        if more or (frame is not None and (not frame.eof or frame.unused_data)):
+            raise BatchCorrupt("the payload is not exactly one piece of the stated size")
+
+    def _next(self, size: int) -> bytes:
+        if self._zstd is None:
+            found, self._rest = self._rest[:size], self._rest[size:]
+            return found
+        rest, self._rest = self._rest, b""
+        try:
+            # The size bounds the output whatever the frame itself claims.
+            return self._zstd.decompress(rest, max_length=size)
+        except (zstd.ZstdError, EOFError) as error:
+            raise BatchCorrupt("the payload is not valid zstd") from error
 
 
 def _ratio_too_high(raw: int, compressed: int) -> bool:
     return raw > RATIO_FREE_BYTES and raw > compressed * MAX_RATIO
 
 
-def _deltas(
-    header: batch_pb2.BatchHeader, schemas: list[TableSchema], raw: memoryview
-) -> tuple[list[Delta], int]:
-    place = 0
-    deltas = []
-    for message in header.deltas:
-        delta, place = _delta(message, schemas[message.schema], raw, place)
-        deltas.append(delta)
-    return deltas, place
-
-
-def _delta(
-    message: batch_pb2.DeltaSections, schema: TableSchema, raw: memoryview, place: int
-) -> tuple[Delta, int]:
+def _delta(message: batch_pb2.DeltaSections, schema: TableSchema, raw: _Raw) -> Delta:
     width, key = len(schema.columns), len(schema.key)
-    inserts, place = _section(raw, place, message.insert_bytes, message.insert_count, width)
-    upserts, place = _section(raw, place, message.upsert_bytes, message.upsert_count, width)
-    deletes, place = _section(raw, place, message.delete_bytes, message.delete_count, key)
+    inserts = _section(raw, message.insert_bytes, message.insert_count, width)
+    upserts = _section(raw, message.upsert_bytes, message.upsert_count, width)
+    deletes = _section(raw, message.delete_bytes, message.delete_count, key)
     if not key and (upserts or deletes or message.partials):
         raise BatchCorrupt("an append-only table has changes other than inserts", where=schema.name)
     partials = []
@@ -237,16 +253,13 @@ def _delta(
         columns = tuple(part.columns)
         if len(set(columns)) != len(columns) or any(column >= width for column in columns):
             raise BatchCorrupt("a partial update names columns that are not there", where=schema.name)
-        section, place = _section(raw, place, part.bytes, part.count, key + len(columns))
+        section = _section(raw, part.bytes, part.count, key + len(columns))
         partials.append(Partial(columns, section))
-    return Delta(schema, inserts, upserts, deletes, tuple(partials), message.truncated), place
+    return Delta(schema, inserts, upserts, deletes, tuple(partials), message.truncated)
 
 
-def _section(raw: memoryview, place: int, size: int, count: int, columns: int) -> tuple[Frames, int]:
-    end = place + size
-    if end > len(raw):
-        raise BatchCorrupt("a section reaches past the end")
-    data = bytes(raw[place:end])
+def _section(raw: _Raw, size: int, count: int, columns: int) -> Frames:
+    data = raw.take(size) if size else b""
     if (data or count) and frames.check(data, columns) != count:
         raise BatchCorrupt(f"a section does not hold the {count} rows it claims")
-    return Frames(data, count), end
+    return Frames(data, count)

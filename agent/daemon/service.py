@@ -18,6 +18,7 @@ from proto.process import (
     configure_logging,
     keep_memory_small,
     load_settings,
+    look_for_cycles_seldom,
     stop_on_signals,
 )
 from proto.states import State
@@ -58,6 +59,7 @@ def run_daemon(path: Path) -> int:
     """Run until told to stop; returns the exit code. Raises Refused before anything began."""
     settings = load_settings(path, Settings)
     keep_memory_small()
+    look_for_cycles_seldom()
     configure_logging(settings.log_level)
     structlog.contextvars.bind_contextvars(node=settings.node)
     supervisor, notifier = Supervisor(), Notifier()

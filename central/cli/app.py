@@ -36,10 +36,17 @@ app.add_typer(stream_app, name="stream")
 def serve(config: Config = DEFAULT_CONFIG) -> None:
     """Run until SIGTERM; SIGHUP reads the log level anew, certificates are followed by themselves."""
     from central.daemon import Daemon
-    from proto.process import configure_logging, keep_memory_small, set_level, stop_on_signals
+    from proto.process import (
+        configure_logging,
+        keep_memory_small,
+        look_for_cycles_seldom,
+        set_level,
+        stop_on_signals,
+    )
 
     settings = settings_of(config)
     keep_memory_small()
+    look_for_cycles_seldom()
     configure_logging(settings.log_level)
     stop = threading.Event()
     stop_on_signals(stop, lambda: set_level(settings_of(config).log_level))

@@ -4,7 +4,7 @@ Only this room reads the environment.
 """
 
 from proto.process.logs import configure_logging, set_level
-from proto.process.memory import keep_memory_small
+from proto.process.memory import keep_memory_small, look_for_cycles_seldom
 from proto.process.secrets import MissingSecret, expand
 from proto.process.service import Notifier, stop_on_signals
 from proto.process.settings import Section, SettingsError, load_settings
@@ -20,6 +20,7 @@ __all__ = [
     "expand",
     "keep_memory_small",
     "load_settings",
+    "look_for_cycles_seldom",
     "set_level",
     "stop_on_signals",
 ]

@@ -169,6 +169,23 @@ def test_noise_is_refused_with_a_code(header: bytes, payload: bytes) -> None:
         codec.verify(batch, START)
 
 
+def test_a_payload_must_hold_every_section_and_nothing_more() -> None:
+    """Compressed or not, too short or too long: refused, however the sections are divided."""
+    batch = Batch("p", (people(400).deltas[0], people(300).deltas[0]))
+    header = batch_pb2.BatchHeader.FromString(codec.encode(batch)[0])
+    rows = [delta.inserts.data for delta in batch.deltas]
+    for raw in (rows[0], rows[0][:-1], b"".join(rows)[:-1], b"".join(rows) + b"x"):
+        for payload, compression in (
+            (raw, batch_pb2.COMPRESSION_NONE),
+            (zstd.compress(raw), batch_pb2.COMPRESSION_ZSTD),
+            (zstd.compress(b"".join(rows)) + b"x", batch_pb2.COMPRESSION_ZSTD),
+            (zstd.compress(b"".join(rows))[:-1], batch_pb2.COMPRESSION_ZSTD),
+        ):
+            header.compression = compression
+            with pytest.raises(BatchCorrupt):
+                codec.decode(header.SerializeToString(), payload)
+
+
 def test_sections_must_add_up() -> None:
     """Counts and sizes that do not match the frames are refused."""
     header, payload = codec.encode(people(3))

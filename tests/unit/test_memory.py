@@ -43,3 +43,21 @@ def test_large_blocks_go_back_to_the_system():
 
     assert small < 60 * 1024
     assert small < default
+
+
+SELDOM = """
+import gc
+from proto.process import look_for_cycles_seldom
+look_for_cycles_seldom()
+before = gc.get_stats()[0]["collections"]
+rows = [[number] for number in range(40_000)]
+print(gc.get_stats()[0]["collections"] - before, gc.get_freeze_count() > 1000)
+"""
+
+
+def test_the_rows_of_a_batch_are_not_searched_for_cycles():
+    """A page's worth of objects comes and goes without the collector; what the daemon is made of is never searched."""
+    done = subprocess.run(
+        [sys.executable, "-c", SELDOM], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["0", "True"]

@@ -249,31 +249,50 @@ def test_facts_are_those_since_the_last_take(compiled: bool) -> None:
         [*transaction(described(), row, lsn=100), *transaction(wire.logical(150, "mark", b"7"), lsn=200)]
     )
     one.feed([wire.logical(205, "free", b"", transactional=False), wire.begin(300), row])
-    assert (one.rows, one.size_bytes, one.transactions, one.xids) == (2, 2 * (len(row) - 25), 2, [100, 200])
-    assert (one.first_commit_us, one.last_commit_us) == (wire.PG_EPOCH_US + 100, wire.PG_EPOCH_US + 200)
+    assert (one.rows, one.size_bytes, one.transactions.count, one.transactions.xids) == (
+        2,
+        2 * (len(row) - 25),
+        2,
+        [100, 200],
+    )
+    assert (one.transactions.first_commit_us, one.transactions.last_commit_us) == (
+        wire.PG_EPOCH_US + 100,
+        wire.PG_EPOCH_US + 200,
+    )
     assert [(m.lsn, m.prefix, m.content, m.transactional) for m in one.messages] == [
         (150, "mark", b"7", True),
         (205, "free", b"", False),
     ]
-    assert (one.end_lsn, one.in_transaction) == (210, True)
+    assert (one.transactions.end_lsn, one.transactions.is_open) == (210, True)
     one.take()
     one.feed([wire.commit(300, 310)])
-    assert (one.rows, one.size_bytes, one.transactions, one.messages) == (0, 0, 1, [])
-    assert (one.end_lsn, one.in_transaction) == (310, False)
+    assert (one.rows, one.size_bytes, one.transactions.count, one.messages) == (0, 0, 1, [])
+    assert (one.transactions.end_lsn, one.transactions.is_open) == (310, False)
 
 
 @BOTH
 def test_replayed_transactions_are_passed_over(compiled: bool) -> None:
     """Up to the position we have; descriptions in them are learnt all the same."""
     one = collector(compiled)
-    one.skip_until = 110
+    one.transactions.skip_until = 110
     rows = [wire.insert(RELID, [key(number), b"", b"", b""]) for number in (1, 2)]
     lost = wire.logical(50, "m", b"")
     one.feed(transaction(described(), rows[0], wire.truncate(RELID), lost, lsn=100))
-    assert (one.replayed, one.transactions, one.rows, one.messages, one.end_lsn) == (1, 0, 0, [], 110)
+    assert (
+        one.transactions.replayed,
+        one.transactions.count,
+        one.rows,
+        one.messages,
+        one.transactions.end_lsn,
+    ) == (1, 0, 0, [], 110)
     one.feed(transaction(rows[1], lsn=110))
     (delta,) = one.take()
-    assert (delta.inserts.count, delta.truncated, one.replayed, one.end_lsn) == (1, False, 1, 120)
+    assert (delta.inserts.count, delta.truncated, one.transactions.replayed, one.transactions.end_lsn) == (
+        1,
+        False,
+        1,
+        120,
+    )
 
 
 @BOTH

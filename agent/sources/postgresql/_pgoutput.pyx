@@ -5,15 +5,22 @@ It decides nothing: whatever is not plain (values not logged, text, changed keys
 left to ``agent.sources.postgresql.pgoutput``, which does the same in Python. No Python object is made per value.
 """
 
+import struct
+
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Contains, PyDict_DelItem, PyDict_GetItem, PyDict_SetItem
 from cpython.object cimport PyObject
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 cdef enum:
     MOST_COLUMNS = 1664  # PostgreSQL's own limit for one tuple
     HEADER = 25
+    BEGIN_BYTES = 46
+    COMMIT_BYTES = 51
+
+cdef int64_t PG_EPOCH_US = 946684800000000
 
 
 cdef struct Tuple:
@@ -26,6 +33,10 @@ cdef struct Tuple:
 
 cdef inline uint32_t _word(const uint8_t *at) noexcept nogil:
     return (<uint32_t>at[0] << 24) | (<uint32_t>at[1] << 16) | (<uint32_t>at[2] << 8) | <uint32_t>at[3]
+
+
+cdef inline uint64_t _long(const uint8_t *at) noexcept nogil:
+    return (<uint64_t>_word(at) << 32) | _word(at + 4)
 
 
 cdef const uint8_t *_read(Tuple *found, const uint8_t *at, const uint8_t *end) noexcept nogil:
@@ -130,16 +141,72 @@ cdef class HotLane:
         return self.frame(row, self.key, self.keys)
 
 
+cdef class HotTransactions:
+    """See ``agent.sources.postgresql.transactions``."""
+
+    cdef public uint64_t skip_until, end_lsn
+    cdef public Py_ssize_t replayed, count
+    cdef public bint skipping, is_open
+    cdef public int64_t first_commit_us, last_commit_us
+    cdef public list xids
+    cdef int64_t begun_us
+    cdef uint32_t xid
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self):
+        """See ``Transactions``."""
+        self.count = 0
+        self.first_commit_us = self.last_commit_us = 0
+        self.xids = []
+
+    def begin(self, bytes message not None):
+        """See ``Transactions``."""
+        if PyBytes_GET_SIZE(message) < BEGIN_BYTES:
+            raise struct.error("a begin is cut off")
+        self.begins(<const uint8_t *>PyBytes_AS_STRING(message) + HEADER)
+
+    def commit(self, bytes message not None):
+        """See ``Transactions``."""
+        if PyBytes_GET_SIZE(message) < COMMIT_BYTES:
+            raise struct.error("a commit is cut off")
+        self.ends(<const uint8_t *>PyBytes_AS_STRING(message) + HEADER)
+
+    cdef int begins(self, const uint8_t *at) except -1:
+        self.is_open = True
+        self.skipping = _long(at + 1) < self.skip_until
+        self.begun_us = <int64_t>_long(at + 9) + PG_EPOCH_US
+        self.xid = _word(at + 17)
+        return 0
+
+    cdef int ends(self, const uint8_t *at) except -1:
+        self.is_open = False
+        self.end_lsn = _long(at + 10)
+        if self.skipping:
+            self.skipping = False
+            self.replayed += 1
+            return 0
+        self.count += 1
+        if not self.first_commit_us:
+            self.first_commit_us = self.begun_us
+        self.last_commit_us = self.begun_us
+        self.xids.append(self.xid)
+        return 0
+
+
 cdef class HotLoop:
-    """Takes runs of plain changes in; stops at the first message that is none."""
+    """Takes runs of plain changes, begins and commits in; stops at the first message that is none."""
 
     cdef dict lanes
+    cdef HotTransactions transactions
     cdef Tuple row, before
     cdef public Py_ssize_t rows, size_bytes
     cdef public bint keep_vanished
 
-    def __init__(self):
+    def __init__(self, HotTransactions transactions not None):
         self.lanes = {}
+        self.transactions = transactions
 
     def set_lane(self, relid, lane):
         """Capture this relation from now on."""
@@ -166,6 +233,16 @@ cdef class HotLoop:
             start = <const uint8_t *>PyBytes_AS_STRING(message)
             if size < HEADER + 6 or start[0] != c'w':
                 return at
+            if start[HEADER] == c'C' and size == COMMIT_BYTES:
+                self.transactions.ends(start + HEADER)
+                at += 1
+                continue
+            if start[HEADER] == c'B' and size == BEGIN_BYTES:
+                self.transactions.begins(start + HEADER)
+                at += 1
+                if self.transactions.skipping:
+                    return at
+                continue
             if start[HEADER] != c'I' and start[HEADER] != c'U' and start[HEADER] != c'D':
                 return at
             relid = _word(start + HEADER + 1)

@@ -19,14 +19,13 @@ from psycopg import pq
 from agent.sources.postgresql.catalog import literal, quoted
 from agent.sources.postgresql.connection import Connection, error_of, log_end, translated
 from agent.sources.postgresql.shapes import AFRESH, Shape
+from agent.sources.postgresql.tap import Rows, new_rows
 from proto import frames
 from proto.batch import Frames
 from proto.errors import Credential, SchemaHold, Transient
 from proto.schema import TableSchema
 from proto.values import Kind, to_text
 
-_HEADER: Final = 19
-"""Bytes before the first row of a binary COPY; they come in one message with it."""
 _XIDS: Final = 1 << 32
 _POLL_MS: Final = 200
 # Read at a person's pace, the whole table may take longer than any statement should.
@@ -38,7 +37,6 @@ _AS_SEEN: Final = """
 SELECT pg_current_snapshot()::text, coalesce(bool_and(c.relfilenode IS NOT DISTINCT FROM pg_relation_filenode(c.oid)), true)
 FROM pg_class c WHERE c.relkind = 'r' AND (c.oid = %s OR c.oid IN (SELECT relid FROM pg_partition_tree(%s)))
 """
-Chunk = list[memoryview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +96,11 @@ class PageReader:
     def everything(self, shape: Shape, page_rows: int, page_bytes: int) -> Iterator[Frames]:
         """The whole table in one consistent read, in key order if it has a key."""
         order = f"ORDER BY {_key_sql(shape, bare=True)}" if shape.schema.key else ""
-        rows: Chunk = []
-        size = 0
-        for chunk in self._copy_out(shape, order):
-            rows += chunk
-            size += sum(map(len, chunk))
-            if len(rows) >= page_rows or size >= page_bytes:
-                yield Frames(b"".join(rows), len(rows))
-                rows, size = [], 0
-        if rows:
-            yield Frames(b"".join(rows), len(rows))
+        for rows in self._copy_out(shape, order):
+            if rows.count >= page_rows or rows.size >= page_bytes:
+                yield Frames(*rows.take()[:2])
+        if rows.count:
+            yield Frames(*rows.take()[:2])
 
     @property
     def pid(self) -> int:
@@ -152,26 +145,21 @@ class PageReader:
         try:
             self._lock_and_compare(shape)
             snapshot = Snapshot.parse(self._value("SELECT pg_current_snapshot()::text"))
-            rows, is_whole = self._rows(shape, clauses, limit_bytes)
+            (data, count, last_at), is_whole = self._rows(shape, clauses, limit_bytes)
         finally:
             self.thaw()
         high = log_end(self._connection, self._name)
-        last_key = frames.keys(bytes(rows[-1]), shape.schema.key_indexes)[0] if rows else b""
-        is_last = is_whole and len(rows) < limit_rows
-        return RawPage(shape.schema, Frames(b"".join(rows), len(rows)), last_key, is_last, snapshot, high)
+        last_key = frames.keys(data[last_at:], shape.schema.key_indexes)[0] if count else b""
+        is_last = is_whole and count < limit_rows
+        return RawPage(shape.schema, Frames(data, count), last_key, is_last, snapshot, high)
 
-    def _rows(self, shape: Shape, clauses: str, limit_bytes: int) -> tuple[Chunk, bool]:
-        """Rows up to the limit, and whether these are all."""
-        rows: Chunk = []
-        size = 0
-        copying = self._copy_out(shape, clauses)
-        for chunk in copying:
-            rows += chunk
-            size += sum(map(len, chunk))
-            if size >= limit_bytes:
+    def _rows(self, shape: Shape, clauses: str, limit_bytes: int) -> tuple[tuple[bytes, int, int], bool]:
+        """Rows up to the limit, how many, where the last one begins; and whether these are all."""
+        for rows in self._copy_out(shape, clauses):
+            if rows.size >= limit_bytes:
                 self._cancel()
-                return rows, False
-        return rows, True
+                return rows.take(), False
+        return rows.take(), True
 
     def _lock_and_compare(self, shape: Shape) -> None:
         """Hold off changes of the table's structure, and refuse one that the stream has not told us yet.
@@ -188,44 +176,27 @@ class PageReader:
         if found != [part.type.base for part in shape.parts]:
             raise SchemaHold(shape.schema.name, "a column changed its type", fix=AFRESH)
 
-    def _copy_out(self, shape: Shape, clauses: str) -> Iterator[Chunk]:
+    def _copy_out(self, shape: Shape, clauses: str) -> Iterator[Rows]:
+        """Where the rows gather, each time there are more, and at the end."""
         names = ", ".join(part.selected for part in shape.parts)
-        select = f"SELECT {names} FROM {shape.facts.from_clause} {clauses}"  # noqa: S608 - quoted
-        query = f"COPY ({select}) TO STDOUT (FORMAT binary)"
+        rows_of = f"SELECT {names} FROM {shape.facts.from_clause} {clauses}"  # noqa: S608 - quoted
+        query = f"COPY ({rows_of}) TO STDOUT (FORMAT binary)"
         result = self._pgconn.exec_(query.encode())
         if result.status != pq.ExecStatus.COPY_OUT:
             raise self._refusal(result, shape)
-        is_first, held = True, None
-        for chunk in self._messages(shape):
-            if is_first:
-                chunk[0], is_first = chunk[0][_HEADER:], False
-            # The last message is no row but the trailer, so the newest message always waits for the next one.
-            rows = chunk[:-1] if held is None else [held, *chunk[:-1]]
-            held = chunk[-1]
-            if rows:
-                yield rows
-
-    def _messages(self, shape: Shape) -> Iterator[Chunk]:
         poll = select.poll()
         poll.register(self._pgconn.socket, select.POLLIN)
-        get_copy_data = self._pgconn.get_copy_data
-        while True:
-            chunk: Chunk = []
-            while True:
-                size, data = get_copy_data(1)
-                if size <= 0:
-                    break
-                chunk.append(memoryview(data))
-            if chunk:
-                yield chunk
-            if size < 0:
-                break
-            self._wait(poll)
-        result = self._pgconn.get_result()
-        if result is not None and result.status != pq.ExecStatus.COMMAND_OK:
-            raise self._refusal(result, shape)
+        rows = new_rows()
+        with translated(self._name):
+            while rows.gather(self._pgconn) == 0:
+                yield rows
+                self._wait(poll)
+        ended = self._pgconn.get_result()
+        if ended is not None and ended.status != pq.ExecStatus.COMMAND_OK:
+            raise self._refusal(ended, shape)
         while self._pgconn.get_result() is not None:
             pass
+        yield rows
 
     def _wait(self, poll: select.poll) -> None:
         while not poll.poll(_POLL_MS):

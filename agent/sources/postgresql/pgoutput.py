@@ -22,24 +22,21 @@ from agent.sources.postgresql.lane import (
     read_relation,
     string_at,
 )
+from agent.sources.postgresql.transactions import Transactions
 from proto.batch import Delta
 from proto.errors import Refused, TableHold
 
 if TYPE_CHECKING:
     HotLoop: type | None
+    HotTransactions: type[Transactions] | None
 else:
     try:
-        from agent.sources.postgresql._pgoutput import HotLoop
+        from agent.sources.postgresql._pgoutput import HotLoop, HotTransactions
     except ImportError:
-        HotLoop = None
-
-PG_EPOCH_US: Final = 946_684_800_000_000
-"""2000-01-01 in microseconds since 1970."""
+        HotLoop = HotTransactions = None
 
 __all__ = ["Collector", "LogicalMessage", "Relation", "RelationColumn", "TablePlan"]
 
-_BEGIN: Final = struct.Struct(">QqI")
-_COMMIT: Final = struct.Struct(">BQQq")
 _MESSAGE: Final = struct.Struct(">BQ")
 
 
@@ -66,21 +63,16 @@ class Collector:
         self._described: dict[int, bytes] = {}
         self._lanes: dict[int, Lane | None] = {}
         self._closed: list[Delta] = []
-        self._hot = HotLoop() if compiled and HotLoop is not None else None
+        self.transactions = Transactions()
+        """Where they began and ended; the facts of their commits start anew at :meth:`take`."""
+        self._hot = None
+        if compiled and HotLoop is not None and HotTransactions is not None:
+            self.transactions = HotTransactions()
+            self._hot = HotLoop(self.transactions)
         self._keep_vanished = False
-        self._skipping = False
-        self._begun = (0, 0)
         self._rows = self._size_bytes = 0
-        self.skip_until = 0
-        """Transactions that end at or before this position are passed over and counted in ``replayed``."""
-        self.replayed = 0
-        """Transactions passed over since the collector was made."""
         self.holds: list[TableHold] = []
         """Whoever reads them empties the list."""
-        self.in_transaction = False
-        """Between a transaction's begin and its commit, right now."""
-        self.end_lsn = 0
-        """Where the last transaction ended; 0 before the first."""
         self._reset()
 
     @property
@@ -114,7 +106,7 @@ class Collector:
         """Take in CopyData messages of kind 'w', header included, in the order they came."""
         at, count = 0, len(messages)
         while at < count:
-            if self._hot is not None and not self._skipping:
+            if self._hot is not None and not self.transactions.skipping:
                 at = self._hot.run(messages, at)
                 if at == count:
                     return
@@ -143,12 +135,7 @@ class Collector:
         self._rows = self._size_bytes = 0
         if self._hot is not None:
             self._hot.rows = self._hot.size_bytes = 0
-        self.transactions = 0
-        self.first_commit_us = 0
-        """When the first of the transactions was committed, microseconds since 1970; 0 = none was."""
-        self.last_commit_us = 0
-        self.xids: list[int] = []
-        """The transactions that were committed."""
+        self.transactions.reset()
         self.messages: list[LogicalMessage] = []
 
     def _take_in(self, message: bytes) -> None:
@@ -161,26 +148,10 @@ class Collector:
         handler(self, message)
 
     def _begin(self, message: bytes) -> None:
-        final_lsn, commit_time, xid = _BEGIN.unpack_from(message, HEADER_BYTES + 1)
-        self.in_transaction = True
-        self._begun = (commit_time + PG_EPOCH_US, xid)
-        # It names the start of its commit record. Positions are ends of records, so a record that
-        # starts before one also ends there or before.
-        self._skipping = final_lsn < self.skip_until
+        self.transactions.begin(message)
 
     def _commit(self, message: bytes) -> None:
-        _, _, end_lsn, _ = _COMMIT.unpack_from(message, HEADER_BYTES + 1)
-        self.in_transaction = False
-        self.end_lsn = end_lsn
-        if self._skipping:
-            self._skipping = False
-            self.replayed += 1
-            return
-        commit_us, xid = self._begun
-        self.transactions += 1
-        self.first_commit_us = self.first_commit_us or commit_us
-        self.last_commit_us = commit_us
-        self.xids.append(xid)
+        self.transactions.commit(message)
 
     def _describe(self, message: bytes) -> None:
         body = message[HEADER_BYTES + 1 :]
@@ -223,7 +194,7 @@ class Collector:
     def _change(self, message: bytes) -> None:
         at = HEADER_BYTES + 1
         lane = self._lane(message, at)
-        if lane is None or self._skipping:
+        if lane is None or self.transactions.skipping:
             return
         try:
             lane.take_in(message)
@@ -239,7 +210,7 @@ class Collector:
         (count,) = LENGTH.unpack_from(message, at)
         for number in range(count):
             lane = self._lane(message, at + 5 + 4 * number)
-            if lane is not None and not self._skipping:
+            if lane is not None and not self.transactions.skipping:
                 lane.pending.truncate()
 
     def _lane(self, message: bytes, at: int) -> Lane | None:
@@ -256,7 +227,7 @@ class Collector:
         if len(content) != length:
             raise Refused("a logical message is cut off")
         # One outside a transaction stands for itself; its place in the log says whether it is a replay.
-        if not (self._skipping if flags & 1 else lsn < self.skip_until):
+        if not (self.transactions.skipping if flags & 1 else lsn < self.transactions.skip_until):
             self.messages.append(LogicalMessage(lsn, prefix, content, bool(flags & 1)))
 
     def _ignore(self, message: bytes) -> None:

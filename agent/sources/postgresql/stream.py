@@ -15,7 +15,8 @@ from typing import Final
 
 from agent.sources.postgresql.keyless import Keyless
 from agent.sources.postgresql.pgoutput import Collector
-from agent.sources.postgresql.wire import BEGIN, COMMIT, KIND_AT, Walsender
+from agent.sources.postgresql.tap import KIND_AT
+from agent.sources.postgresql.wire import BEGIN, Walsender
 from agent.sources.source import Limits
 from proto.batch import Delta
 
@@ -46,7 +47,7 @@ class Stream:
         self._keyless = keyless
         self._wire = wire
         self._collector = collector
-        collector.skip_until = lsn
+        collector.transactions.skip_until = lsn
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._whole = 0
@@ -64,12 +65,12 @@ class Stream:
     @property
     def between(self) -> bool:
         """Everything decoded was handed out, and it ended at a commit."""
-        return not self.continues and not self._collector.in_transaction and not self._collector.rows
+        return not self.continues and not self._collector.transactions.is_open and not self._collector.rows
 
     @property
     def quiet(self) -> bool:
         """Nothing is pending here."""
-        return not self._pending and not self._collector.in_transaction
+        return not self._pending and not self._collector.transactions.is_open
 
     def read(self, limits: Limits, attend: Callable[[], float]) -> Cut | None:
         """The next cut; None when nothing came in time, or *attend* no longer wants to wait.
@@ -90,25 +91,24 @@ class Stream:
     def _gather(self, limits: Limits) -> None:
         """Take what is waiting, up to the limits."""
         while not self._over(len(self._pending), self._pending_bytes, limits):
-            found = self._wire.drain(limits.bytes - self._pending_bytes)
-            if not found:
-                break
-            self._pending_bytes += sum(map(len, found))
-            for at in range(len(found) - 1, -1, -1):
-                if found[at][KIND_AT] == COMMIT:
-                    self._whole = len(self._pending) + at + 1
-                    break
-            self._pending += found
-            if not self._wire.wait(0):
+            before = len(self._pending)
+            for taken in self._wire.drain(limits.bytes - self._pending_bytes):
+                if taken.whole:
+                    self._whole = len(self._pending) + taken.whole
+                self._pending += taken.data
+                self._pending_bytes += taken.bytes
+            if len(self._pending) == before or not self._wire.wait(0):
                 break
 
     def _absorb(self, limits: Limits) -> None:
         """Decode whole transactions; of one that is too large, what is here of it."""
         if self._whole:
             ready, self._pending = self._pending[: self._whole], self._pending[self._whole :]
-        elif self._collector.in_transaction or self._over(len(self._pending), self._pending_bytes, limits):
+        elif self._collector.transactions.is_open or self._over(
+            len(self._pending), self._pending_bytes, limits
+        ):
             ready, self._pending = self._pending, []
-            if not self._collector.in_transaction:
+            if not self._collector.transactions.is_open:
                 self._open_xid = next(
                     _XID.unpack_from(m, KIND_AT + 17)[0] for m in ready if m[KIND_AT] == BEGIN
                 )
@@ -134,9 +134,10 @@ class Stream:
 
     def _cut(self, limits: Limits) -> Cut | None:
         collector = self._collector
-        if collector.in_transaction:
+        transactions = collector.transactions
+        if transactions.is_open:
             return self._part() if self._over(collector.rows, collector.size_bytes, limits) else None
-        if collector.transactions or collector.end_lsn > self.passed:
+        if transactions.count or transactions.end_lsn > self.passed:
             return self._whole_cut()
         if self.quiet:
             self.passed = max(self.passed, self._wire.wal_end)
@@ -149,10 +150,11 @@ class Stream:
     def _whole_cut(self) -> Cut | None:
         """Everything up to the last commit; None when none of it is ours."""
         collector = self._collector
-        facts = (collector.first_commit_us, collector.last_commit_us, collector.transactions)
-        xids = tuple(collector.xids)
+        ended = collector.transactions
+        facts = (ended.first_commit_us, ended.last_commit_us, ended.count)
+        xids = tuple(ended.xids)
         deltas = collector.take()
-        self.passed = max(self.passed, collector.end_lsn, self._wire.wal_end if self.quiet else 0)
+        self.passed = max(self.passed, ended.end_lsn, self._wire.wal_end if self.quiet else 0)
         if not deltas and not self.continues:
             self.silent.update(xids)
             return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import struct
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,14 +18,11 @@ from psycopg import pq
 
 from agent.sources.postgresql.connection import connect, slot_error, translated
 from agent.sources.postgresql.place import format_lsn, parse_lsn
+from agent.sources.postgresql.tap import Taken, messages
 from agent.sources.wakeup import Wakeup as Wakeup  # noqa: PLC0414 - the room knows it by this address
 from proto.errors import Transient
 
 BEGIN: Final = ord("B")
-COMMIT: Final = ord("C")
-KIND_AT: Final = 25
-"""Where pgoutput's message begins inside a message that carries log data."""
-_DATA: Final = ord("w")
 _BUSY_MESSAGES: Final = 32
 _GATHER_MS: Final = 1
 _GULPS: Final = 8
@@ -97,22 +95,26 @@ class Walsender:
         ready = self._poll.poll(min(seconds, due_s) * 1000)
         return any(fd == self._pgconn.socket for fd, _ in ready)
 
-    def drain(self, limit_bytes: int) -> list[bytes]:
+    def drain(self, limit_bytes: int) -> Iterator[Taken]:
         """The messages of log data that are here now, in order, up to the one that reaches the limit."""
         if self._busy:
             self._nap.poll(_GATHER_MS)
-        found: list[bytes] = []
+        found = 0
         try:
             for _ in range(_GULPS if self._busy else 1):
                 self._pgconn.consume_input()
-                limit_bytes -= self._take(found, limit_bytes)
+                taken = messages(self._pgconn, limit_bytes)
+                self._hear(taken)
+                found += len(taken.data)
+                limit_bytes -= taken.bytes
+                if taken.data:
+                    yield taken
                 if limit_bytes <= 0:
                     break
             self._left_some = limit_bytes <= 0
         except psycopg.OperationalError as error:
             raise Transient(str(error).strip(), where=self._name) from error
-        self._busy = len(found) >= _BUSY_MESSAGES
-        return found
+        self._busy = found >= _BUSY_MESSAGES
 
     def keepalive(self) -> None:
         """Tell the server that we live, if it is time; cheap enough to be called in any loop."""
@@ -144,29 +146,15 @@ class Walsender:
             self._pgconn.put_copy_data(message)
             self._pgconn.flush()
 
-    def _take(self, found: list[bytes], limit_bytes: int) -> int:
-        """Move what libpq has to *found*; returns its bytes. What is over the limit waits in libpq and the socket."""
-        get_copy_data = self._pgconn.get_copy_data
-        taken = 0
-        while taken < limit_bytes:
-            size, data = get_copy_data(1)
-            if size <= 0:
-                if size < 0:
-                    raise self._ended()
-                break
-            message = bytes(data)
-            if message[0] == _DATA:
-                found.append(message)
-                taken += size
-            else:
-                self._hear(message)
-        return taken
-
-    def _hear(self, message: bytes) -> None:
-        _, wal_end, _, wants_answer = _KEEPALIVE.unpack(message)
-        self.wal_end = max(self.wal_end, wal_end)
-        if wants_answer:
-            self.answer()
+    def _hear(self, taken: Taken) -> None:
+        """What is not log data: signs of life, and the end."""
+        for message in taken.others:
+            _, wal_end, _, wants_answer = _KEEPALIVE.unpack(message)
+            self.wal_end = max(self.wal_end, wal_end)
+            if wants_answer:
+                self.answer()
+        if taken.status < 0:
+            raise self._ended()
 
     def _ended(self) -> Exception:
         result = self._pgconn.get_result()
