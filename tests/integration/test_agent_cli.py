@@ -267,7 +267,10 @@ def test_check_prints_what_mends_it(system, database):
         assert code == 1 and missing[0]["fix"].splitlines()[0] in said
 
         for one in missing:
-            connection.execute(one["fix"].partition("; and set manage_publication")[0])
+            for step in one["fix"].splitlines():
+                assert step.endswith(";") or step == "set manage_publication: false"
+                if step.endswith(";"):
+                    connection.execute(step)
         edit(system, sources__0__manage_publication=False)
         assert [one for one in checked(system) if not one["passed"]] == []
         assert ask(system, "check")[0] == 0

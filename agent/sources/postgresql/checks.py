@@ -1,5 +1,6 @@
-"""Every prerequisite at the source, looked at without changing anything; each failure with the statement that mends it.
+"""Every prerequisite at the source, looked at without changing anything; each failure with what mends it.
 
+Each line of a fix is a step: a statement that ends with a semicolon and runs as printed, or what else to do.
 A finding that passed may still carry a fix: then it is advice. That the account cannot write is proven, not assumed:
 its rights are read, and the server is asked to plan a DELETE, which needs the right and does nothing.
 """
@@ -69,7 +70,9 @@ class _Checks:
                 shape = self._shapes.read(table)
                 check_identity(shape, shape.facts.identity_columns)
             except SchemaHold as hold:
-                yield Finding(f"table {table.catalogued}", False, hold.what, hold.fix)
+                yield Finding(
+                    f"table {table.catalogued}", False, hold.what, hold.fix.replace("; then ", ";\n")
+                )
             else:
                 shapes.append(shape)
                 yield from self._table(shape)
@@ -91,7 +94,7 @@ class _Checks:
 
     def _account(self, account: tuple[Any, ...]) -> Iterator[Finding]:
         name, is_super, may_replicate = account[0], account[1], account[2]
-        fix = f"ALTER ROLE {self._user} REPLICATION"
+        fix = f"ALTER ROLE {self._user} REPLICATION;"
         yield _told(
             "replication right",
             may_replicate or is_super,
@@ -102,15 +105,15 @@ class _Checks:
             "no superuser",
             not is_super,
             f"{name} is an ordinary account|{name} is a superuser and could write anything",
-            f"{_create_role(self._settings)}; then use it in the dsn",
+            f"{_create_role(self._settings)};\nuse it in the dsn",
         )
 
     def _table(self, shape: Shape) -> Iterator[Finding]:
         facts, name = shape.facts, shape.schema.name
         names = ", ".join(quoted(part.name) for part in shape.parts)
         grant = (
-            f"GRANT USAGE ON SCHEMA {quoted(facts.namespace)} TO {self._user}; "
-            f"GRANT SELECT ({names}) ON {facts.quoted} TO {self._user}"
+            f"GRANT USAGE ON SCHEMA {quoted(facts.namespace)} TO {self._user};\n"
+            f"GRANT SELECT ({names}) ON {facts.quoted} TO {self._user};"
         )
         yield _told(
             f"table {name}: read",
@@ -125,16 +128,15 @@ class _Checks:
             sentence = f"generated columns are not in the log and are left out: {', '.join(left_out)}"
             yield Finding(f"table {name}: generated columns", True, sentence)
         if not shape.schema.key:
-            sentence = "it has no key: rows from now on are captured, rows that are there are not copied"
-            yield Finding(
-                f"table {name}: no key", True, sentence, f"ALTER TABLE {facts.quoted} ADD PRIMARY KEY (…)"
-            )
+            sentence = "it has no key: rows that are there are copied in one go, changed or removed ones not followed"
+            advice = "give it a primary key: then its copy goes on after an interruption, and every change is followed"
+            yield Finding(f"table {name}: no key", True, sentence, advice)
 
     def _no_writing(self, facts: TableFacts, name: str) -> Finding:
         query = "SELECT pg_get_userbyid(relowner) = current_user FROM pg_class WHERE oid = %s"
-        mend = f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {facts.quoted} FROM {self._user}, PUBLIC"
+        mend = f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {facts.quoted} FROM {self._user}, PUBLIC;"
         if self._one(query, facts.relid)[0]:
-            mend = f"{_create_role(self._settings)}; then use it in the dsn: an owner can write to its tables"
+            mend = f"{_create_role(self._settings)};\nuse it in the dsn: an owner can write to its tables"
         sentence = "the account cannot write to it|the account could write to it"
         return _told(f"table {name}: no writing", not self._may_write(facts), sentence, mend)
 
@@ -152,18 +154,18 @@ class _Checks:
             )
         else:
             sentence = "; ".join(f"table {name} {why}" for name, why in lacks.items())
-            step = "; and set manage_publication: false" if self._settings.manage_publication else ""
-            yield Finding(f"publication {wanted.name}", False, sentence, f"{fix}{step}")
+            step = "\nset manage_publication: false" if self._settings.manage_publication else ""
+            yield Finding(f"publication {wanted.name}", False, sentence, f"{fix};{step}")
 
     def _slot(self, account: tuple[Any, ...]) -> Iterator[Finding]:
         name = self._settings.slot_name
         slot = read_slot(self._connection, name)
         if slot is None:
             free = account[8] < account[7]
-            fix = f"ALTER SYSTEM SET max_replication_slots = {account[7] + 4}; then restart the server"
+            fix = f"ALTER SYSTEM SET max_replication_slots = {account[7] + 4};\nrestart the server"
             yield _told("slots", free, f"{account[8]} of {account[7]} replication slots are used", fix)
             free = account[10] < account[9]
-            fix = f"ALTER SYSTEM SET max_wal_senders = {account[9] + 4}; then restart the server"
+            fix = f"ALTER SYSTEM SET max_wal_senders = {account[9] + 4};\nrestart the server"
             yield _told("walsenders", free, f"{account[10]} of {account[9]} walsenders are used", fix)
         else:
             is_ours = (slot.plugin, slot.database) == (PLUGIN, self._connection.info.dbname)
@@ -173,7 +175,7 @@ class _Checks:
             yield _told(f"slot {name}", is_ours and not slot.lost_why, sentence, fix)
         if account[11] == "-1":
             sentence = "an absent agent could fill the server's disk: nothing limits what a slot keeps"
-            fix = "ALTER SYSTEM SET max_slot_wal_keep_size = '16GB'; SELECT pg_reload_conf()"
+            fix = "ALTER SYSTEM SET max_slot_wal_keep_size = '16GB';\nSELECT pg_reload_conf();"
             yield Finding("max_slot_wal_keep_size", True, sentence, fix)
 
     def _may_read(self, shape: Shape) -> bool:
@@ -222,9 +224,11 @@ def _create_role(settings: PostgresqlSettings, name: str = "") -> str:
 def _mend_login(settings: PostgresqlSettings) -> str:
     user = str(conninfo_to_dict(settings.dsn.get_secret_value()).get("user") or "")
     if not user:
-        return f"{_create_role(settings)}; then name it in the dsn"
+        return f"{_create_role(settings)};\nname it in the dsn"
     return (
-        f"correct the password in the dsn, or at the server: ALTER ROLE {quoted(user)} PASSWORD '…'\n"
-        f"if there is no such account: {_create_role(settings, user)}\n"
+        "correct the password in the dsn, or at the server:\n"
+        f"ALTER ROLE {quoted(user)} PASSWORD '…';\n"
+        "if there is no such account:\n"
+        f"{_create_role(settings, user)};\n"
         "if it is the address that is refused: a line for it in pg_hba.conf"
     )

@@ -173,7 +173,7 @@ def publish(connection: Connection, wanted: Sequence[Wanted]) -> None:
         except Credential as error:
             if any(each.lacks(shape, publication) for shape in each.shapes):
                 raise Credential(
-                    error.what, where=each.name, fix=f"{statement}; and set manage_publication: false"
+                    error.what, where=each.name, fix=f"{statement};\nset manage_publication: false"
                 ) from error
 
 

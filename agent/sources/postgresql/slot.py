@@ -20,7 +20,7 @@ from proto.errors import Diverged, ExchangeError, Fenced, Gap, Transient
 PLUGIN: Final = "pgoutput"
 AFRESH: Final = "copy all tables afresh: exchange-agent snapshot --all"
 OTHER_READER: Final = "stop the other reader, then: exchange-agent resume"
-WAL_LEVEL: Final = "ALTER SYSTEM SET wal_level = 'logical'; then restart the server"
+WAL_LEVEL: Final = "ALTER SYSTEM SET wal_level = 'logical';\nrestart the server"
 OTHER_NAME: Final = "name a slot of its own for this source: 'slot', then restart the agent"
 
 _SLOT: Final = """
