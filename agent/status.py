@@ -45,6 +45,8 @@ class View:
     """When central last acknowledged anything; 0 = not since the process started."""
     tables: Mapping[str, TableStatus]
     retained_bytes: int = 0
+    retention_given_up_us: int = 0
+    """When batches were last forgotten before their time, for room; 0 = not since the process started."""
     captured: frozenset[str] | None = None
     """The tables in the settings; others were captured once and are not shown. None = all."""
 
@@ -91,6 +93,10 @@ def _flow_sentence(view: View) -> str:
     parts = [view.capture.sentence or MEANING[view.capture.state].sentence]
     if view.acknowledged_us:
         parts.append(f"batch {view.acknowledged_seq} acknowledged {ago(view.acknowledged_us)}")
+    if view.retention_given_up_us:
+        parts.append(
+            f"batches central has were given up before their time {ago(view.retention_given_up_us)}: the disk is nearly full"
+        )
     held = [table.name for table in _shown(view) if table.held]
     if held:
         parts.append(f"held: {', '.join(held)}")

@@ -195,6 +195,7 @@ class Lane:
                 acknowledged_us=facts.acknowledged_us,
                 tables=self.exchange.tables(),
                 retained_bytes=self._retained.bytes if self._retained else 0,
+                retention_given_up_us=self.exchange.room.retention_given_up_us,
                 captured=frozenset(table.catalogued for table in self._source.tables),
             )
         )

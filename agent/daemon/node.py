@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import make_url
 
 from agent.daemon.lane import Lane, Surroundings
-from agent.exchange import Exchange, migrate, open_exchange
+from agent.exchange import Ballast, Exchange, migrate, open_exchange
 from agent.jobs import CONNECTED, CertificateWatch, Heart, Jobs
 from agent.link import Address, Link
 from agent.local import LocalServer
@@ -29,6 +29,7 @@ HEARTBEAT: Final = "heartbeat"
 NOTICE_EVERY_S: Final = 0.5
 PRUNE_EVERY_S: Final = 60.0
 WATCH_EVERY_S: Final = 15.0
+BALLAST_EVERY_S: Final = 15.0
 CERTIFICATE_EVERY_S: Final = 3600.0
 CAPTURE_STOP_S: Final = 5.5
 PUSH_STOP_S: Final = 3.8
@@ -67,6 +68,9 @@ class Node:
             )
             for source in settings.sources
         }
+        self._ballast = Ballast(self._engine, next(iter(self._lanes.values())).exchange.room)
+        for lane in self._lanes.values():
+            lane.exchange.room.when_full = self._ballast.drop
         self._heart = Heart(self._link, self, version_of_us(), self.reports)
         self._heart.allowed = frozenset(settings.allow_commands)
         self._jobs = Jobs(on_bug)
@@ -200,6 +204,7 @@ class Node:
     def _keep_time(self) -> None:
         self._jobs.every(self._pace_s, HEARTBEAT, self._beat)
         self._jobs.every(NOTICE_EVERY_S, "notice", self._notice, at_once=False)
+        self._jobs.every(BALLAST_EVERY_S, "ballast", self._ballast.keep)
         self._jobs.every(CERTIFICATE_EVERY_S, "certificate", CertificateWatch(self._link.identity).look)
         for lane in self._lanes.values():
             self._jobs.every(PRUNE_EVERY_S, f"retention {lane.name}", self._once_prepared(lane.prune))

@@ -1,5 +1,6 @@
 """The exchange database: mirror, outbox and checkpoint, moved in one transaction."""
 
+from agent.exchange.ballast import Ballast
 from agent.exchange.checkpoints import Checkpoint, Pause
 from agent.exchange.exchange import Exchange
 from agent.exchange.outbox import Sizes
@@ -9,6 +10,7 @@ from agent.exchange.store import migrate, open_exchange
 from agent.exchange.tablestates import CopyState, TableStatus
 
 __all__ = [
+    "Ballast",
     "Checkpoint",
     "CopyState",
     "Entry",

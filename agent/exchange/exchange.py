@@ -47,7 +47,8 @@ class Exchange:
         self.stream = stream
         self._engine = engine
         self._place = place_of(engine)
-        self._room = Room(self._place, engine, limits, stream)
+        self.room = Room(self._place, engine, limits, stream)
+        """What is free, and what must stay so."""
         here = tables(self._place.schema, self._place.prefix)
         self._replica: Replica = open_replica(engine, stream.rpartition("/")[2])
         self.mirror = MirrorDoor(self._reading, self._replica, self._status)
@@ -250,7 +251,7 @@ class Exchange:
         if not self._lock.acquire(blocking=False):
             return False
         try:
-            with translated(self._place, self.stream), self._engine.begin() as connection:
+            with self._begun() as connection:
                 self._desk.checkpoints.acknowledge(connection, self._epoch, self._acknowledged)
         finally:
             self._lock.release()
@@ -276,7 +277,7 @@ class Exchange:
 
     def free_bytes(self) -> int | None:
         """Free bytes on the volume of the exchange database; None where only its server knows."""
-        return self._room.free_bytes()
+        return self.room.free_bytes()
 
     # Comparison
 
@@ -332,15 +333,24 @@ class Exchange:
     def _writing(self, *, growing: bool = False) -> Iterator[Writing]:
         with self._lock:
             if growing:
-                self._room.demand()
-            with translated(self._place, self.stream), self._engine.begin() as connection:
+                self.room.demand(lambda: self.prune(0))
+            with self._begun() as connection:
                 mark = self._desk.checkpoints.lock(connection, self._epoch)
                 if growing:
-                    self._room.demand_in_outbox(mark)
+                    self.room.demand_in_outbox(mark)
                 writing = Writing(self._desk, connection, mark, self._tables, self.copies_without_key)
                 yield writing
                 writing.finish()
             self._tables = writing.tables
+
+    @contextmanager
+    def _begun(self) -> Iterator[Connection]:
+        with (
+            self.room.watched(),
+            translated(self._place, self.stream),
+            self._engine.begin() as connection,
+        ):
+            yield connection
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine
@@ -47,6 +48,10 @@ class Place(Protocol):
 
     def free_and_total(self, engine: Engine) -> tuple[int, int] | None:
         """Bytes on the volume; None where only the server can see it."""
+        ...
+
+    def file(self, engine: Engine) -> Path | None:
+        """The database's file; None where it is a server's."""
         ...
 
     def give_back(self, engine: Engine) -> None:

@@ -92,6 +92,9 @@ class PostgresqlPlace:
         """The server's volume is not ours to see; the outbox limit stands in for it."""
         return None
 
+    def file(self, engine: Engine) -> None:
+        """Its server's, perhaps on another machine."""
+
     def give_back(self, engine: Engine) -> None:
         """Autovacuum does it."""
 

@@ -105,6 +105,10 @@ class SqlitePlace:
         usage = shutil.disk_usage(_file(engine).parent)
         return usage.free, usage.total
 
+    def file(self, engine: Engine) -> Path:
+        """The one all of it is in."""
+        return _file(engine)
+
     def give_back(self, engine: Engine) -> None:
         """Shrink the file by what pruning freed; otherwise it keeps its largest size for ever."""
         with engine.begin() as connection:
@@ -112,6 +116,16 @@ class SqlitePlace:
             if driver is not None:
                 # Fetching is what drives it: each step of the statement frees one page.
                 driver.execute(f"PRAGMA incremental_vacuum({GIVE_BACK_PAGES})").fetchall()
+        with engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            if driver is not None:
+                # Files become shorter only now; whoever reads an older state is not waited for.
+                for pragma in (
+                    "busy_timeout = 0",
+                    "wal_checkpoint(TRUNCATE)",
+                    f"busy_timeout = {BUSY_S * 1000:.0f}",
+                ):
+                    driver.execute(f"PRAGMA {pragma}").fetchall()
 
     def translate(self, error: DBAPIError, where: str) -> ExchangeError | None:
         """By SQLite's primary result code."""
@@ -151,6 +165,7 @@ def _prepare(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> Non
         "wal_autocheckpoint = 4000",
         "temp_store = MEMORY",
         "cache_size = -32768",
+        "journal_size_limit = 67108864",
     ):
         connection.execute(f"PRAGMA {pragma}")
 
