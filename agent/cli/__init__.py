@@ -9,7 +9,7 @@ import os
 
 import typer
 
-from agent.cli import asking, inspecting, quarantine, running, setup
+from agent.cli import asking, inspecting, journal, quarantine, running, setup
 
 app = typer.Typer(
     name="exchange-agent",
@@ -27,6 +27,7 @@ app.command("pause", short_help="Stop a source until resumed.")(asking.pause)
 app.command("resume")(asking.resume)
 app.command("reload")(asking.reload)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(journal.app, name="journal")
 app.add_typer(inspecting.app, name="batch")
 
 

@@ -44,6 +44,10 @@ class Plan:
         ]
         return [*dropped, *self.dialect.drop(self.place)]
 
+    def script(self, statements: Sequence[str]) -> str:
+        """Statements as the database's own client reads them from a file."""
+        return self.dialect.script(statements)
+
 
 def plan(settings: JournalSettings) -> Plan:
     """Ask the database what the tables' keys are. Raises SchemaHold for a table that cannot be journalled."""

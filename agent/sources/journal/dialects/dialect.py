@@ -136,6 +136,10 @@ class Dialect(ABC):
         prefix = journal.name + "_"
         return f"SUBSTR({column}, 1, {len(prefix)}) = {self.literal(prefix)}"
 
+    def script(self, statements: Sequence[str]) -> str:
+        """As the database's own client reads them from a file."""
+        return ";\n\n".join(statements) + ";"
+
     def table(self, journal: JournalPlace) -> str:
         """The journal's name in SQL."""
         return self.quoted(journal.schema, journal.name)

@@ -35,6 +35,10 @@ class Oracle(Dialect):
         """A SELECT needs a FROM."""
         return " FROM dual"
 
+    def script(self, statements: Sequence[str]) -> str:
+        """A line of its own ends each, because bodies of triggers hold semicolons."""
+        return "\n/\n\n".join(statements) + "\n/"
+
     def create(self, journal: JournalPlace) -> Sequence[str]:
         """Times in UTC, whatever the session's zone is."""
         return [

@@ -22,6 +22,10 @@ class SqlServer(Dialect):
         """As Unicode."""
         return "N'" + text.replace("'", "''") + "'"
 
+    def script(self, statements: Sequence[str]) -> str:
+        """A line of its own ends each, because bodies of triggers hold semicolons."""
+        return "\nGO\n\n".join(statements) + "\nGO"
+
     def create(self, journal: JournalPlace) -> Sequence[str]:
         """Times in UTC, whatever the server's zone is."""
         return [
