@@ -11,7 +11,7 @@ from typing import Any
 
 from agent.sources.dropfolder.settings import ColumnRule, DropfolderSettings, FolderTable, OperationRule
 from agent.sources.dropfolder.source import DropfolderSource
-from agent.sources.source import NoMirror, Page, Source
+from agent.sources.source import Limits, NoMirror, Page, Source
 from proto import frames
 from proto.batch import NO_FRAMES, Frames
 from proto.schema import TableSchema
@@ -20,6 +20,7 @@ from tests.support.mirror import Mirror
 
 Row = tuple[Plain, ...]
 NULL = "\\N"
+QUICK = Limits(wait_s=0.12)
 
 
 class MirrorDoor:
@@ -164,9 +165,7 @@ class Desk:
 
     def take(self) -> None:
         """Read, commit and confirm until nothing comes."""
-        from tests.support.rigs import SOON
-
-        while (batch := self.source.read(SOON)) or not self._is_quiet():
+        while (batch := self.source.read(QUICK)) or not self._is_quiet():
             if batch:
                 self.mirror.apply(batch)
                 self.position = batch.position

@@ -25,6 +25,8 @@ _SAVE_AS: Final = Reason(
 _DISGUISED: Final = Reason("文件内容是工作簿,扩展名却不是", "it is a workbook under another extension")
 _MISSING: Final = Reason("标题行缺少该列", "the heading is missing")
 _TWICE: Final = Reason("标题行有两个同名列", "the heading occurs twice")
+_CELLS_IN_A_LINE: Final = 16
+"""A line of text may be as long as so many cells of the largest size."""
 _ZIP: Final = b"PK\x03\x04"
 _OLE: Final = b"\xd0\xcf\x11\xe0"
 
@@ -69,7 +71,7 @@ def _rows(file: BinaryIO, name: str, table: FolderTable, limits: FileLimits) -> 
     file.seek(0)
     if file.read(4) in (_ZIP, _OLE):
         raise BadFile(_DISGUISED)
-    text = lines(file, encoding_of(file, table.encoding))
+    text = lines(file, encoding_of(file, table.encoding), limits.cell_bytes * _CELLS_IN_A_LINE)
     headings = _Asked(table).headings
     if suffix in _LINES:
         return json_rows(text, headings)

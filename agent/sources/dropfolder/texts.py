@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import codecs
 import csv
-import io
 import json
+import os
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import BinaryIO, Final
 
 from agent.sources.dropfolder.reasons import BadFile, Reason
@@ -27,6 +28,7 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _DELIMITERS: Final = (",", "\t", ";", "|")
+_LARGE_CELL: Final = Reason("单元格内容过大", "a cell is too large")
 _NESTED: Final = Reason("值为嵌套结构", "a nested value")
 
 
@@ -42,30 +44,21 @@ def encoding_of(file: BinaryIO, told: str) -> str:
     return "utf-8" if _undecodable(file, "utf-8") is None else "gb18030"
 
 
-def lines(file: BinaryIO, encoding: str) -> Iterator[str]:
-    """The lines with their ends, decoded strictly."""
-    file.seek(0)
-    # Detached in the end, so that the wrapper's end is not the file's.
-    text = io.TextIOWrapper(file, encoding=encoding, errors="strict", newline="")
-    try:
-        for number, line in enumerate(text, 1):
-            if "\0" in line:
-                raise BadFile(Reason("含有空字符(0x00)", "holds a zero byte"), number)
-            yield line
-    except UnicodeError:
-        text.detach()
-        raise _bad_bytes(file, encoding) from None
-    finally:
-        if not text.closed:
-            _let_go(text)
-
-
-def _let_go(text: io.TextIOWrapper) -> None:
-    try:
-        text.detach()
-    except ValueError:
-        # It was detached before.
-        return
+def lines(file: BinaryIO, encoding: str, most: int) -> Iterator[str]:
+    """The lines with their ends, decoded strictly; none is longer than *most*."""
+    # A descriptor of its own: who stops reading half way closes the file before this ends.
+    fd = os.dup(file.fileno())
+    os.lseek(fd, 0, os.SEEK_SET)
+    with os.fdopen(fd, encoding=encoding, errors="strict", newline="") as text:
+        try:
+            for number, line in enumerate(iter(lambda: text.readline(most), ""), 1):
+                if "\0" in line:
+                    raise BadFile(Reason("含有空字符(0x00)", "holds a zero byte"), number)
+                if len(line) >= most:
+                    raise BadFile(Reason("行过长", "the line is too long"), number)
+                yield line
+        except UnicodeError:
+            raise _bad_bytes(file, encoding) from None
 
 
 def _bad_bytes(file: BinaryIO, encoding: str) -> BadFile:
@@ -102,27 +95,41 @@ def csv_rows(
     text: Iterator[str], delimiter: str, headings: Sequence[str], limits: FileLimits, header_row: int
 ) -> Iterator[Row]:
     """The rows of a CSV text with the line each begins in."""
-    # The limit is the process's, so it only ever grows; each cell is measured again below.
+    # The limit is the process's, so it only ever grows; each row is measured again.
     csv.field_size_limit(max(csv.field_size_limit(), limits.cell_bytes))
     before: list[str] = []
     if delimiter == "auto":
         before = [line for _, line in zip(range(header_row), text, strict=False)]
         delimiter = _delimiter(before[-1] if before else "", headings)
-    reader = csv.reader(_chained(before, text), delimiter=delimiter, strict=True)
+    measured = _Measured(chain(before, text))
+    reader = csv.reader(measured, delimiter=delimiter, strict=True)
     begin = 1
     try:
         for row in reader:
+            if measured.size > limits.cell_bytes and any(len(cell) > limits.cell_bytes for cell in row):
+                raise BadFile(_LARGE_CELL, begin)
             if any(row):
                 yield begin, row
-            begin = reader.line_num + 1
+            begin, measured.size = reader.line_num + 1, 0
     except csv.Error as error:
         at = reader.line_num
         raise BadFile(Reason(f"第{at}行引号或分隔符有误", f"line {at}: {error}"), begin) from None
 
 
-def _chained(before: Sequence[str], text: Iterator[str]) -> Iterator[str]:
-    yield from before
-    yield from text
+class _Measured:
+    """Lines, and how long those of the row under way are."""
+
+    def __init__(self, text: Iterator[str]) -> None:
+        self.size = 0
+        self._text = text
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._text)
+        self.size += len(line)
+        return line
 
 
 def _delimiter(line: str, headings: Sequence[str]) -> str:

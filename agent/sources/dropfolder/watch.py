@@ -60,7 +60,6 @@ class Watch(FileSystemEventHandler):
             self._ring()
 
     def close(self) -> None:
-        """Ring no more."""
+        """Ring no more. Its threads end by themselves soon; nothing waits for them."""
         if self._observer.is_alive():
             self._observer.stop()
-            self._observer.join()
