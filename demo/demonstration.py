@@ -147,6 +147,8 @@ class Demonstration:
             password.chmod(0o600)
             self.system.prepare()
             self.system.central.start()
+            # Its very first start takes a while: Python compiles what it was installed with.
+            self.system.wait_until_listening()
         self._show.fact(
             "exchange-central", f"pid {self.system.central.pid} · 127.0.0.1:{self.system.port} · SQLite"
         )
