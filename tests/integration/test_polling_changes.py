@@ -187,7 +187,7 @@ def test_a_row_that_changes_during_the_comparison_is_never_a_wrong_delete(office
     looked = reader.present
 
     def and_then_it_is_back(self: Any, keys: list[bytes]) -> set[bytes]:
-        found = looked(self, keys)
+        found: set[bytes] = looked(self, keys)
         office.put(4, "名4", 4)
         return found
 

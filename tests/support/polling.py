@@ -91,7 +91,7 @@ class Followed(PollingSource):
 
 
 def news(source: Source, wait_s: float = 0.05) -> list[Batch]:
-    """What is told until there is a silence; every table was polled and compared at least once by then."""
+    """What is told until there is a silence, long enough for a few small tables to be polled and compared in it."""
     return [*iter(lambda: source.read(Limits(wait_s=wait_s)), None)]
 
 

@@ -74,11 +74,13 @@ class UrlDatabase:
             raise self._translated(error) from None
 
     def stream(self, statement: str, rows: int) -> Iterator[list[Row]]:
-        """Through a server-side cursor where the driver has one."""
+        """Through a server-side cursor where the driver has one, which lives in a transaction."""
         try:
+            self._run("BEGIN", ())
             result = self._run(statement, (), stream_results=True, max_row_buffer=rows)
             for found in result.partitions(rows):
                 yield [tuple(row) for row in found]
+            self._run("COMMIT", ())
         except (exc.DBAPIError, UnicodeDecodeError) as error:
             raise self._translated(error) from None
 

@@ -108,7 +108,8 @@ POSTGRESQL: Final = Dialect(
         "SET bytea_output = 'hex'",
         "SET row_security = off",
     ),
-    now="SELECT CAST(localtimestamp AS text), CAST(now() AT TIME ZONE 'UTC' AS text)",
+    now="SELECT to_char(localtimestamp, 'YYYY-MM-DD HH24:MI:SS.US'), "
+    "to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')",
     estimate="SELECT CAST(c.reltuples AS bigint) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     f"WHERE n.nspname = {MARK} AND c.relname = {MARK}",
     casts="type",
@@ -117,6 +118,8 @@ POSTGRESQL: Final = Dialect(
 )
 
 _MYSQL_KINDS: Final = (
+    # The ODBC driver brings an unsigned INT beyond the middle as a negative number.
+    *((kind, "CAST({0} AS CHAR)", "{0}") for kind in (Kind.INT16, Kind.INT32, Kind.INT64)),
     (Kind.DECIMAL, "CAST({0} AS CHAR)", "CAST({0} AS {1})"),
     (Kind.DATE, "CAST({0} AS CHAR)", "CAST({0} AS DATE)"),
     (Kind.TIME, "CAST({0} AS CHAR)", "CAST({0} AS TIME(6))"),
@@ -147,6 +150,8 @@ SQLITE: Final = Dialect(
     now="SELECT strftime('%Y-%m-%d %H:%M:%f', 'now', 'localtime'), strftime('%Y-%m-%d %H:%M:%f', 'now')",
     texts="CAST({0} AS BLOB)",
     by_kind=(
+        # The ODBC driver takes whatever is called INTEGER for 32 bits.
+        *((kind, "CAST({0} AS TEXT)", "{0}") for kind in (Kind.BOOL, Kind.INT16, Kind.INT32, Kind.INT64)),
         # As text a REAL has fifteen digits, which is what a decimal that SQLite took for one was written with.
         (Kind.DECIMAL, "CAST({0} AS TEXT)", "{0}"),
         (Kind.FLOAT32, "{0}", "{0}"),

@@ -91,7 +91,7 @@ class OdbcDatabase:
         """As the driver's catalogue function tells; it takes patterns, so what it brings is compared."""
         with_place = self._place(schema, table)
         found = self._catalogue(lambda cursor: cursor.columns(**with_place), schema, table)
-        return [NativeColumn(row.column_name, _declared(row), bool(row.nullable)) for row in found]
+        return [NativeColumn(row.column_name, self._declared(row), bool(row.nullable)) for row in found]
 
     def primary_key(self, schema: str, table: str) -> tuple[str, ...]:
         """In key order."""
@@ -154,6 +154,12 @@ class OdbcDatabase:
             place["catalog" if self.dialect.schema_is_catalog else "schema"] = schema
         return place
 
+    def _declared(self, row: Any) -> str:
+        """The type, with its digits where a CAST needs them; for a numeric without limits digits are invented."""
+        name = str(row.type_name)
+        exact = self.dialect.casts == "kind" and name.lower() in ("decimal", "numeric", "number")
+        return f"{name}({row.column_size},{row.decimal_digits or 0})" if exact and row.column_size else name
+
     def _catalogue(self, ask: Any, schema: str, table: str) -> list[Any]:
         try:
             with self._link.cursor() as cursor:
@@ -184,15 +190,3 @@ def _driver(address: str) -> str:
         if word.strip().lower() == "driver":
             return value.strip().strip("{}")
     return address.partition(";")[0]
-
-
-def _declared(row: Any) -> str:
-    """The type with its digits where a CAST needs them."""
-    name = str(row.type_name)
-    if (
-        name.lower() in ("decimal", "numeric", "number")
-        and row.decimal_digits is not None
-        and row.column_size
-    ):
-        return f"{name}({row.column_size},{row.decimal_digits})"
-    return name
