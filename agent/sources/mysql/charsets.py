@@ -25,7 +25,6 @@ _CODECS: Final = {
     "gb2312": "gb2312",
     "gb18030": "gb18030",
     "euckr": "cp949",
-    "cp932": "cp932",
     "utf16": "utf-16-be",
     "utf16le": "utf-16-le",
     "utf32": "utf-32-be",

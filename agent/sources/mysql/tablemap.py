@@ -160,7 +160,8 @@ _NUMERIC: Final = frozenset(
 _CHARACTER: Final = frozenset(
     (
         *(ColumnType.STRING, ColumnType.VAR_STRING, ColumnType.VARCHAR, ColumnType.BLOB),
-        *(ColumnType.GEOMETRY, ColumnType.BLOB_COMPRESSED, ColumnType.VARCHAR_COMPRESSED),
+        *(ColumnType.GEOMETRY, ColumnType.VECTOR),
+        *(ColumnType.BLOB_COMPRESSED, ColumnType.VARCHAR_COMPRESSED),
     )
 )
 
