@@ -8,11 +8,12 @@ from pydantic import Field
 
 from agent.sources.dropfolder.settings import DropfolderSettings
 from agent.sources.journal.settings import JournalSettings
+from agent.sources.mysql.settings import MysqlSettings
 from agent.sources.polling.settings import PollingSettings
 from agent.sources.postgresql.settings import PostgresqlSettings
 from agent.sources.source import Mirror, Source
 
-AnySettings = PostgresqlSettings | JournalSettings | PollingSettings | DropfolderSettings
+AnySettings = PostgresqlSettings | MysqlSettings | JournalSettings | PollingSettings | DropfolderSettings
 SourceSettings = Annotated[AnySettings, Field(discriminator="kind")]
 """One section per way of listening, told apart by ``kind``."""
 
@@ -25,6 +26,10 @@ def new_source(settings: AnySettings, mirror: Mirror) -> Source:
             from agent.sources.journal.source import JournalSource
 
             return JournalSource(settings)
+        case MysqlSettings():
+            from agent.sources.mysql.source import MysqlSource
+
+            return MysqlSource(settings)
         case PollingSettings():
             from agent.sources.polling.source import PollingSource
 

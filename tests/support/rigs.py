@@ -24,11 +24,12 @@ from proto.schema import Column, TableSchema
 from proto.values import Kind
 from tests.support.dropfolders import DropfolderRig
 from tests.support.journal import journalled
+from tests.support.mysql import mariadb_rig
 from tests.support.polling import SqliteRig, polled_postgres
 from tests.support.postgres import Cluster
 
 JOURNALS = ("journal-sqlite", "journal-postgres15", "journal-mariadb")
-LOGS = ("memory", "postgres15", "postgres18", "dropfolder", *JOURNALS)
+LOGS = ("memory", "postgres15", "postgres18", "mariadb", "dropfolder", *JOURNALS)
 """Databases whose source reads a log: it begins at a place, keeps commits whole and has one reader."""
 PAGE_ROWS = 7
 COLUMNS = (
@@ -179,6 +180,11 @@ def plain_rows(source: Source, table: str) -> list[Row]:
     return [row for page in source.scan(table) for row in frames.rows(page.data, kinds)]
 
 
+def forget(rig: Rig) -> None:
+    """Let time pass for a server that forgets by its own clock; the others forget when it is confirmed."""
+    getattr(rig, "forget", lambda: None)()
+
+
 def read_all(source: Source, limits: Limits = SOON) -> list[Batch]:
     """Everything that is waiting, at least until the first silence."""
     return [*iter(lambda: source.read(limits), None)]
@@ -192,6 +198,10 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
         return
     if request.param == "dropfolder":
         yield DropfolderRig(tmp_path / "投放", PAGE_ROWS)
+        return
+    if request.param == "mariadb":
+        with mariadb_rig(request.getfixturevalue("mariadb")) as logged:
+            yield logged
         return
     if request.param.startswith("polling-sqlite"):
         yield SqliteRig(tmp_path / "business.db", request.param.rpartition("-")[2])

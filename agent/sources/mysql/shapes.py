@@ -137,19 +137,29 @@ class Shapes:
     def changed(self, changes: Iterable[Change]) -> Iterator[SchemaHold | TableSettings]:
         """What a statement does to our tables: holds, and the tables it emptied."""
         for change in changes:
-            for settings in self._concerned(change.table):
-                name = settings.catalogued
-                if name not in self.now or self._is_held(name) or name in self._settles:
-                    continue
+            for settings in self.followed(change.table):
                 if change.effect is Effect.TRUNCATED:
                     yield settings
                 elif (hold := self._verdict(settings, change)) is not None:
                     yield hold
 
+    def followed(self, table: Place) -> Iterator[TableSettings]:
+        """The table under this name, if it is captured and its changes count now."""
+        for settings in self._concerned(table):
+            name = settings.catalogued
+            if name in self.now and not self._is_held(name) and name not in self._settles:
+                yield settings
+
     def mentioned(self, statement: str) -> Iterator[TableSettings]:
         """The tables whose name occurs in a statement that was not understood."""
         text = statement.lower()
-        return (settings for (_, name), settings in self._tables.items() if name.lower() in text)
+        return (
+            settings
+            for place, named in self._tables.items()
+            if place[1].lower() in text
+            for settings in self.followed(place)
+            if settings is named
+        )
 
     def _concerned(self, table: Place) -> list[TableSettings]:
         schema, name = self._folded(table)

@@ -38,6 +38,10 @@ _STALLED_WRITE_S: Final = 3600
 """How long the server may wait for us to read on."""
 
 
+class Ended(Transient):
+    """The server ended the stream without a reason we know: it stops, or another reader took our place."""
+
+
 class Dump:
     """One connection that brings the log's events."""
 
@@ -147,7 +151,7 @@ class Dump:
         except OSError as error:
             raise Transient(f"the stream broke: {error.strerror or error}", where=self._name) from error
         if size == 0:
-            raise Transient("the server ended the stream", where=self._name)
+            raise Ended("the server ended the stream", where=self._name)
         self._heard_at_s = time.monotonic()
         self._buffer.filled(size)
         return True
@@ -187,7 +191,7 @@ class Dump:
 
     def _ended(self, packet: bytes) -> ExchangeError:
         if packet[:1] != _ERROR:
-            return Transient("the server ended the stream", where=self._name)
+            return Ended("the server ended the stream", where=self._name)
         number, said = int.from_bytes(packet[1:3], "little"), packet[3:].decode(errors="replace")
         # After the number stands a # and the SQLSTATE, except before the login is over.
         said = said[6:] if said.startswith("#") else said

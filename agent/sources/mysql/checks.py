@@ -1,0 +1,193 @@
+"""Every prerequisite at the source, looked at without changing anything; each failure with the statement that mends it.
+
+A finding that passed may still carry a fix: then it is advice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Final
+
+from agent.sources.mysql import server
+from agent.sources.mysql.catalog import TRANSACTIONAL, Catalog
+from agent.sources.mysql.connection import Connection
+from agent.sources.mysql.settings import MysqlSettings
+from agent.sources.mysql.shapes import Shape, Shapes
+from agent.sources.source import Finding
+from agent.sources.wakeup import Wakeup
+from proto.errors import ExchangeError, Fenced, SchemaHold
+
+OLDEST: Final = {True: (10, 5), False: (8, 0, 14)}
+DAY_S: Final = 86_400
+SHORT_S: Final = 3 * DAY_S
+_WRITING: Final = (
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "DROP",
+    "ALTER",
+    "CREATE",
+    "TRIGGER",
+    "SUPER",
+    "ALL PRIVILEGES",
+)
+
+
+def check(settings: MysqlSettings) -> list[Finding]:
+    """All findings; the first one that fails so that nothing more can be seen is the last."""
+    found: list[Finding] = []
+    try:
+        with closing(Connection(settings)) as connection:
+            found.extend(_Checks(settings, connection).findings())
+    except ExchangeError as error:
+        fix = create_account(settings) if error.code == "CREDENTIAL" else error.fix or "start the server"
+        found.append(Finding("connection", False, error.what, fix))
+    return found
+
+
+class _Checks:
+    """One look at one server."""
+
+    def __init__(self, settings: MysqlSettings, connection: Connection) -> None:
+        self._settings = settings
+        self._connection = connection
+        self._account = account_of(connection)
+        self._shapes = Shapes(Catalog(connection), settings, lambda _: False)
+
+    def findings(self) -> Iterator[Finding]:
+        """Server, log, account, tables."""
+        yield self._version()
+        yield from self._log()
+        yield self._reads_log()
+        yield self._free_number()
+        yield from self._kept()
+        yield self._writes_nothing()
+        for table in self._settings.tables:
+            try:
+                shape = self._shapes.read(table)
+            except SchemaHold as hold:
+                yield Finding(f"table {table.catalogued}", False, hold.what, hold.fix)
+            else:
+                yield from self._table(shape)
+
+    def _version(self) -> Finding:
+        oldest = OLDEST[self._connection.is_mariadb]
+        family = "MariaDB" if self._connection.is_mariadb else "MySQL"
+        sentence = f"the server is {family} {'.'.join(map(str, self._connection.version))}"
+        passed = self._connection.version >= oldest
+        return Finding(
+            "server version", passed, sentence, "" if passed else f"{'.'.join(map(str, oldest))} or later"
+        )
+
+    def _log(self) -> Iterator[Finding]:
+        for name, wanted in server.requirements(self._connection).items():
+            row = self._connection.row(f"SHOW GLOBAL VARIABLES LIKE '{name}'")
+            value = str(row[1]).upper() if row else "unknown"
+            passed = value == wanted
+            yield Finding(name, passed, f"{name} is {value}", "" if passed else server.mend(name, wanted))
+
+    def _reads_log(self) -> Finding:
+        """Whether the server sends us its log: asked in earnest, for the first event of its newest file."""
+        name = "log reading right"
+        fix = f"GRANT REPLICATION SLAVE, {self._monitor} ON *.* TO {self._account}"
+        try:
+            files = server.files(self._connection)
+            server.birth(self._settings, files[-1], Wakeup(), is_mariadb=self._connection.is_mariadb)
+        except ExchangeError as error:
+            return Finding(name, False, error.what, fix)
+        return Finding(name, True, "the account may read the server's log")
+
+    def _free_number(self) -> Finding:
+        number = self._settings.replica_id
+        if int(self._connection.row("SELECT @@global.server_id")[0]) == number:
+            fix = "set another server_id for this source"
+            return Finding("server_id", False, f"the server itself has our number {number}", fix)
+        try:
+            server.claim(self._connection, number, lambda _: None)
+        except Fenced:
+            # Our own service runs while somebody checks: no fault, but worth a word.
+            return Finding("server_id", True, f"an agent reads the log under number {number} now")
+        return Finding("server_id", True, f"nobody reads the log under our number {number}")
+
+    def _kept(self) -> Iterator[Finding]:
+        seconds = _kept_s(self._connection)
+        days = f"{seconds / DAY_S:.3g} days"
+        fix = f"SET GLOBAL {_KEPT_SETTING} = {7 * DAY_S}; and in my.cnf: {_KEPT_SETTING} = {7 * DAY_S}"
+        if seconds == 0:
+            yield Finding("kept logs", True, "the server keeps its logs until somebody purges them")
+        elif seconds < SHORT_S:
+            sentence = f"the server keeps its logs for {days}: an agent that is away for longer has a gap"
+            yield Finding("kept logs", True, sentence, fix)
+        else:
+            yield Finding("kept logs", True, f"the server keeps its logs for {days}")
+
+    def _writes_nothing(self) -> Finding:
+        """Rights are read as they were granted; roles and defaults included."""
+        grants = [str(row[0]).upper() for row in self._connection.rows("SHOW GRANTS")]
+        given = sorted(
+            {right for grant in grants for right in _WRITING if right in grant.partition(" ON ")[0]}
+        )
+        if not given:
+            return Finding("no writing", True, "the account can write nothing")
+        sentence = f"the account could write to the business database: {', '.join(given)}"
+        return Finding(
+            "no writing", False, sentence, f"{create_account(self._settings)}; then use it in the dsn"
+        )
+
+    def _table(self, shape: Shape) -> Iterator[Finding]:
+        facts, name = shape.facts, shape.schema.name
+        columns = ", ".join(f"`{part.name}`" for part in shape.parts)
+        try:
+            self._connection.rows(f"SELECT {columns} FROM {facts.quoted} LIMIT 0")  # noqa: S608 - quoted
+        except ExchangeError as error:
+            fix = f"GRANT SELECT ({columns}) ON {facts.quoted} TO {self._account}"
+            yield Finding(f"table {name}: read", False, error.what, fix)
+        else:
+            yield Finding(f"table {name}: read", True, "every captured column can be read")
+        if facts.engine not in TRANSACTIONAL:
+            sentence = f"engine {facts.engine} has no transactions: each statement is a commit of its own"
+            yield Finding(
+                f"table {name}: engine", True, sentence, f"ALTER TABLE {facts.quoted} ENGINE = InnoDB"
+            )
+        left_out = [column.name for column in facts.columns if column.generated]
+        if left_out and shape.settings.columns is None:
+            sentence = f"generated columns are left out: {', '.join(left_out)}"
+            yield Finding(f"table {name}: generated columns", True, sentence)
+        if not shape.schema.key:
+            sentence = "it has no key: rows from now on are captured, rows that are there are not copied"
+            fix = f"ALTER TABLE {facts.quoted} ADD PRIMARY KEY (…)"
+            yield Finding(f"table {name}: no key", True, sentence, fix)
+
+    @property
+    def _monitor(self) -> str:
+        return "BINLOG MONITOR" if self._connection.is_mariadb else "REPLICATION CLIENT"
+
+
+_KEPT_SETTING: Final = "binlog_expire_logs_seconds"
+
+
+def _kept_s(connection: Connection) -> float:
+    """How long the server keeps its logs; 0 = for ever."""
+    found = 0.0
+    for name, unit in ((_KEPT_SETTING, 1), ("expire_logs_days", DAY_S)):
+        row = connection.row(f"SHOW GLOBAL VARIABLES LIKE '{name}'")
+        found = found or float(row[1] if row else 0) * unit
+    return found
+
+
+def account_of(connection: Connection) -> str:
+    """The account as GRANT names it."""
+    user, _, host = str(connection.row("SELECT CURRENT_USER()")[0]).rpartition("@")
+    return f"'{user}'@'{host}'"
+
+
+def create_account(settings: MysqlSettings) -> str:
+    """The statements that make an account with the least rights."""
+    user = settings.address.user
+    tables = [settings.place(table) for table in settings.tables]
+    grants = "; ".join(f"GRANT SELECT ON `{schema}`.`{name}` TO '{user}'@'…'" for schema, name in tables)
+    return (
+        f"CREATE USER '{user}'@'…' IDENTIFIED BY '…'; "
+        f"GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO '{user}'@'…' (on MySQL: REPLICATION CLIENT); {grants}"
+    )
