@@ -18,7 +18,7 @@ import structlog
 from agent.belt import Belt, Ended
 from agent.exchange import Exchange
 from agent.snapshot import Begin, Copies, CopyPage
-from agent.sources.source import Limits, Source
+from agent.sources.source import Limits, Remembering, Source
 from agent.worker import StreamState, now_us
 from proto.batch import Batch, Position, SealedBatch
 from proto.errors import Gap, TableHold
@@ -193,7 +193,7 @@ class Session:
         if isinstance(item, Batch):
             self._commit_batches(item)
         elif isinstance(item, Begin):
-            self._committed_rows(self._exchange.begin_copy(item.schema, item.expected_rows))
+            self._committed_rows(self._exchange.begin_copy(item.schema, item.expected_rows, item.mark))
         elif isinstance(item, CopyPage):
             self._committed_rows(self._exchange.commit_page(item.page, item.generation))
         else:
@@ -266,6 +266,9 @@ class Session:
             self._source.close()
 
     def _open(self) -> None:
+        if isinstance(self._source, Remembering):
+            tables = self._exchange.tables()
+            self._source.recall({name: status.mark for name, status in tables.items() if status.mark})
         opened = self._source.open(self._committed)
         if opened != self._committed:
             self._put(Batch(opened, ()))
@@ -273,6 +276,8 @@ class Session:
             self._exchange.know(schema.name for schema in self._source.schemas())
         except TableHold as hold:
             self._put(hold)
+        if isinstance(self._source, Remembering):
+            self._exchange.keep_marks(self._source.marks())
         log.info("capture_opened", stream=self._exchange.stream, position=opened)
 
     def _turn(self) -> None:

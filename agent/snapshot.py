@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from agent.exchange import Exchange, TableStatus
-from agent.sources.source import Page, Source
+from agent.sources.source import Page, Remembering, Source
 from proto.errors import SchemaHold, TableHold
 from proto.schema import TableSchema
 
@@ -18,6 +18,7 @@ class Begin:
 
     schema: TableSchema
     expected_rows: int
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,10 @@ class Copies:
         try:
             if not copy.begun:
                 self._resume_table(status.name)
-                yield Begin(self._schema(status.name), self._source.expected_rows(status.name))
+                mark = (
+                    self._source.marks().get(status.name, "") if isinstance(self._source, Remembering) else ""
+                )
+                yield Begin(self._schema(status.name), self._source.expected_rows(status.name), mark)
             self._source.start_copy(status.name, copy.last_key)
         except TableHold as hold:
             # Not again in this session, or every turn would ask the catalogue; a new order is a new generation.

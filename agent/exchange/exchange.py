@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -135,13 +135,13 @@ class Exchange:
                     f"table {hold.table} is held; reading again without it", where=self.stream
                 ) from hold
 
-    def begin_copy(self, schema: TableSchema, expected_rows: int) -> list[SealedBatch]:
+    def begin_copy(self, schema: TableSchema, expected_rows: int, mark: str = "") -> list[SealedBatch]:
         """Empty the table on every side, before its copy reads the first page.
 
         Changes committed while pages are read win over the pages; emptied later, the table would lose them.
         """
         with self._writing(growing=True) as writing:
-            writing.begin_copy(schema, expected_rows)
+            writing.begin_copy(schema, expected_rows, mark)
         return writing.sealed
 
     def commit_page(self, page: Page, generation: int) -> list[SealedBatch]:
@@ -172,6 +172,15 @@ class Exchange:
             with self._writing() as writing:
                 for name in unknown:
                     writing.change(new_status(name))
+
+    def keep_marks(self, marks: Mapping[str, str]) -> None:
+        """Keep what the source wants to know again of its tables."""
+        if changed := [
+            name for name in marks if name in self._tables and marks[name] != self._tables[name].mark
+        ]:
+            with self._writing() as writing:
+                for name in changed:
+                    writing.change(replace(writing.tables[name], mark=marks[name]))
 
     def hold(self, hold: TableHold, *, changes_left_out: bool = False) -> None:
         """Hold one table. With *changes_left_out* its source passed over changes, so only a fresh copy mends it."""

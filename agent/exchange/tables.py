@@ -110,6 +110,7 @@ def _table_state() -> list[Column[str] | Column[int] | Column[bytes] | Column[bo
         _number("rows_copied"),
         _number("rows_expected"),
         _number("ordered_us"),
+        _text("mark"),
     ]
 
 

@@ -46,11 +46,18 @@ class TableStatus:
     copy: CopyState
     schema: TableSchema | None = None
     """As last mirrored; None before its first rows."""
+    mark: str = field(default="", repr=False)
+    """What its source wants to know again when it opens; empty if it has nothing to remember."""
 
     @property
     def held(self) -> bool:
         """Whether its changes go to quarantine."""
         return self.state in HELD
+
+    @property
+    def left_out(self) -> bool:
+        """Whether its changes count for nothing: held, and some were missed, so that only a fresh copy mends it."""
+        return self.held and not (self.copy.begun or self.copy.copied)
 
     @property
     def flows(self) -> bool:
@@ -132,6 +139,7 @@ class TableStates:
             "rows_copied": status.copy.rows_copied,
             "rows_expected": status.copy.rows_expected,
             "ordered_us": status.copy.ordered_us,
+            "mark": status.mark,
         }
         written = connection.execute(
             update(self._table).where(self._mine, self._table.c.name == status.name).values(**values)
@@ -163,6 +171,7 @@ def _status(row: RowMapping) -> TableStatus:
         row["since_us"],
         copy,
         _schema_of(bytes(row["schema"])),
+        row["mark"],
     )
 
 

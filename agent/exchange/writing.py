@@ -80,14 +80,15 @@ class Writing:
         if passing.deltas or (self._unfinished and not passing.continues):
             self._pass(passing)
 
-    def begin_copy(self, schema: TableSchema, expected_rows: int) -> None:
+    def begin_copy(self, schema: TableSchema, expected_rows: int, mark: str = "") -> None:
         """Empty a table whose copy is ordered and not begun.
 
         Where no page will bring back the rows of a table without a key, it is only made: what it has stays.
         """
         status = self.tables.get(schema.name, new_status(schema.name))
         if status.wants_copy and not status.copy.begun:
-            self.change(replace(status, copy=replace(status.copy, begun=True, rows_expected=expected_rows)))
+            copy = replace(status.copy, begun=True, rows_expected=expected_rows)
+            self.change(replace(status, copy=copy, mark=mark))
             self._pass(Batch(self.mark.position, (Delta(schema, truncated=self._is_copied(schema)),)))
 
     def add_page(self, page: Page, generation: int) -> None:
@@ -155,6 +156,8 @@ class Writing:
         held: dict[str, list[Delta]] = {}
         for delta in batch.deltas:
             status = self.tables.get(delta.schema.name)
+            if status is not None and status.left_out:
+                continue
             if status is not None and status.held:
                 held.setdefault(status.name, []).append(delta)
             elif status is None or status.flows or not self._is_copied(delta.schema):

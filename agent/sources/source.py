@@ -6,9 +6,9 @@ called from another. A source remembers nothing itself: its only memory is the p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from proto.batch import NO_FRAMES, Batch, Frames, Position
 from proto.schema import TableSchema
@@ -124,6 +124,19 @@ class NoMirror:
     def rows(self, table: str, keys: Frames) -> Frames:
         """Nothing."""
         return NO_FRAMES
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A source whose log does not tell everything: what it last saw of a table is kept with the table's state."""
+
+    def recall(self, marks: Mapping[str, str]) -> None:
+        """What :meth:`marks` said of each table before; the next ``open`` holds those whose rows may be wrong since."""
+        ...
+
+    def marks(self) -> dict[str, str]:
+        """Of each table that is not held: what must stay true for its rows to be right. For nobody else to read."""
+        ...
 
 
 class Source(Protocol):

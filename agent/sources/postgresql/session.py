@@ -5,15 +5,16 @@ A session lives from ``open`` to the first error of its connections; it is made 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 from agent.sources.postgresql.catalog import Catalog
 from agent.sources.postgresql.connection import Connection, connect, translated
 from agent.sources.postgresql.copy import Copies
+from agent.sources.postgresql.marks import Mark, marks_of, missed
 from agent.sources.postgresql.pages import Snapshot
 from agent.sources.postgresql.pgoutput import Collector
 from agent.sources.postgresql.place import Place
@@ -71,6 +72,8 @@ class Session:
     watch: Watch
     publications: frozenset[str]
     """What this session asked the server for; another one needs another session."""
+    marks: dict[str, Mark]
+    """What was true of each table when its rows were last right."""
 
     def admit(self, settings: PostgresqlSettings, name: str) -> None:
         """Stream a table as it is now. Raises SchemaHold unless all its changes will come from here on."""
@@ -87,6 +90,7 @@ class Session:
         if mine.name not in self.publications:
             raise Transient(f"opening again for publication {mine.name}", where=settings.name)
         self.watch.admit(shape, wanted)
+        self.marks.update(marks_of(self.connection, (shape,), self.watch.entries))
 
     def snapshot(self) -> Snapshot:
         """Which transactions others see as finished now."""
@@ -104,7 +108,11 @@ class Session:
 class Opening:
     """Makes a session at a position."""
 
-    def __init__(self, settings: PostgresqlSettings, wakeup: Wakeup, holds: Holds) -> None:
+    def __init__(
+        self, settings: PostgresqlSettings, wakeup: Wakeup, holds: Holds, recalled: Mapping[str, Mark]
+    ) -> None:
+        self._recalled = recalled
+        self._marks: dict[str, Mark] = {}
         self._settings = settings
         self._dsn = settings.dsn.get_secret_value()
         self._wakeup = wakeup
@@ -138,6 +146,7 @@ class Opening:
             )
             unless_fenced(begin, self._wakeup.pause)
             watch = Watch(connection, wanted, self._settings.look_every_s)
+            marks = {n: replace(mark, entry=watch.entries.get(n, 0)) for n, mark in self._marks.items()}
             undo.pop_all()
         return Session(
             Place(identity.system, identity.timeline, place.lsn),
@@ -150,6 +159,7 @@ class Opening:
             copies,
             watch,
             frozenset(each.name for each in wanted),
+            marks,
         )
 
     def _shapes(self, shapes: Shapes) -> list[Shape]:
@@ -178,11 +188,28 @@ class Opening:
         """See to it that the tables are published; hold those whose changes passed by unpublished."""
         wanted = wanted_publications(self._settings.publication_name, shapes, connection.info.server_version)
         before = {each.name: read_publication(connection, each.name) for each in wanted}
+        # As it was before we touch the publication: putting a table back into it ourselves would hide that it was out.
+        entries = {
+            shape.schema.name: entry.oid
+            for each in wanted
+            for shape in each.shapes
+            if (there := before[each.name]) and (entry := there.entry(shape.facts.relid))
+        }
+        self._marks = marks_of(connection, (shape for each in wanted for shape in each.shapes), entries)
         if self._settings.manage_publication:
             publish(connection, wanted)
         for each in wanted:
             self._look(each, before[each.name], may_begin=is_new and self._settings.manage_publication)
+            for shape in () if is_new else each.shapes:
+                self._compare(shape)
         return wanted
+
+    def _compare(self, shape: Shape) -> None:
+        name = shape.schema.name
+        if name not in self._recalled or name in self._holds.tables:
+            return
+        if hold := missed(self._recalled[name], self._marks[name], shape):
+            self._holds.add(hold)
 
     def _look(self, wanted: Wanted, publication: Publication | None, *, may_begin: bool) -> None:
         if may_begin:

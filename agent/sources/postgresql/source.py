@@ -9,7 +9,7 @@ the server can forget. Any error of the connection ends the session: open it aga
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from threading import Event
@@ -18,6 +18,7 @@ from typing import Final
 from agent.sources.postgresql.catalog import Catalog
 from agent.sources.postgresql.checks import check
 from agent.sources.postgresql.connection import connect, log_end
+from agent.sources.postgresql.marks import Mark
 from agent.sources.postgresql.pages import PageReader
 from agent.sources.postgresql.place import Place
 from agent.sources.postgresql.session import Holds, Opening, Session, settings_of
@@ -46,6 +47,7 @@ class PostgresqlSource:
         self._wakeup = Wakeup()
         self._told_to_stop = Event()
         self._holds = Holds()
+        self._recalled: dict[str, Mark] = {}
         self._opened: Session | None = None
         self._question = Proof("", 0)
         self._asked_lsn = 0
@@ -72,8 +74,17 @@ class PostgresqlSource:
         self._hang_up()
         self._wakeup.calm()
         self._proof = None
-        self._opened = Opening(self._settings, self._wakeup, self._holds).at(position)
+        self._opened = Opening(self._settings, self._wakeup, self._holds, self._recalled).at(position)
         return str(self._opened.place)
+
+    def recall(self, marks: Mapping[str, str]) -> None:
+        """What :meth:`marks` said before; the next opening compares."""
+        self._recalled = {name: Mark.parse(text) for name, text in marks.items()}
+
+    def marks(self) -> dict[str, str]:
+        """What must stay true of each table for its rows to be right, without those that are held."""
+        marks = self._session.marks.items()
+        return {name: str(mark) for name, mark in marks if name not in self._holds.tables}
 
     def read(self, limits: Limits) -> Batch | None:
         """What changed since the last read."""

@@ -1,7 +1,7 @@
 """What the log does not tell: a table that leaves its publication, a partition that comes or goes with its rows.
 
 Nothing arrives when that happens, so the catalogue is looked at now and then and compared with what it was when the
-stream was opened. What happens while no stream is open is not seen here.
+stream was opened. What happens while no stream is open is found by its mark (:mod:`marks`).
 """
 
 from __future__ import annotations
@@ -11,20 +11,15 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from agent.sources.postgresql.connection import Connection, translated
+from agent.sources.postgresql.marks import moved, partitions_of
 from agent.sources.postgresql.publication import Wanted, read_publication
 from agent.sources.postgresql.shapes import AFRESH, Shape
 from proto.errors import SchemaHold
 
-# Made as a partition, it was empty when it came: then one transaction wrote its row type and its link to the parent.
-_PARTITIONS: Final = """
-SELECT c.oid, c.relname, i.xmin = t.xmin FROM pg_partition_tree(%s) p JOIN pg_class c ON c.oid = p.relid
-JOIN pg_inherits i ON i.inhrelid = c.oid JOIN pg_type t ON t.oid = c.reltype
-"""
 _NAMES: Final = """
 SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = ANY(%s::oid[])
 """
-Partitions = dict[int, tuple[str, bool]]
 
 
 class Watch:
@@ -34,8 +29,9 @@ class Watch:
         self._connection = connection
         self._wanted = tuple(wanted)
         self._every_s = every_s
-        self._entries = self._published()
-        self._partitions = {shape.schema.name: self._parts(shape) for shape in self._shapes()}
+        self.entries = self._published()
+        """The number of each table's entry in its publication, as last seen."""
+        self._partitions = {shape.schema.name: partitions_of(connection, shape) for shape in self._shapes()}
         self._told: set[str] = set()
         self._look_at_s = time.monotonic() + every_s
 
@@ -43,8 +39,8 @@ class Watch:
         """A table begins again, and what it is now is what it is compared with; *wanted* holds it and all others."""
         self._wanted = tuple(wanted)
         name = shape.schema.name
-        self._entries[name] = self._published()[name]
-        self._partitions[name] = self._parts(shape)
+        self.entries[name] = self._published()[name]
+        self._partitions[name] = partitions_of(self._connection, shape)
         self._told.discard(name)
 
     def look(self) -> list[SchemaHold]:
@@ -53,8 +49,8 @@ class Watch:
             return []
         self._look_at_s = time.monotonic() + self._every_s
         entries = self._published()
-        gone = [name for name, entry in self._entries.items() if entries.get(name) != entry]
-        self._entries = entries
+        gone = [name for name, entry in self.entries.items() if entries.get(name) != entry]
+        self.entries = entries
         left = [
             SchemaHold(name, "the table was taken out of its publication, or put back", fix=AFRESH)
             for name in gone
@@ -94,21 +90,7 @@ class Watch:
 
     def _moved(self, shape: Shape) -> Iterator[SchemaHold]:
         name = shape.schema.name
-        before, now = self._partitions[name], self._parts(shape)
+        before, now = self._partitions[name], partitions_of(self._connection, shape)
         self._partitions[name] = now
-        lost = [partition for oid, (partition, _) in before.items() if oid not in now]
-        came = [partition for oid, (partition, was_born) in now.items() if oid not in before and not was_born]
-        if lost or came:
-            what = (
-                f"partition {lost[0]} was dropped or detached"
-                if lost
-                else f"partition {came[0]} was attached"
-            )
-            yield SchemaHold(name, f"{what} with its rows, which the log does not tell", fix=AFRESH)
-
-    def _parts(self, shape: Shape) -> Partitions:
-        if shape.facts.relkind != "p":
-            return {}
-        with translated(shape.schema.name):
-            rows = self._connection.execute(_PARTITIONS, (shape.facts.relid,)).fetchall()
-        return {oid: (name, was_born) for oid, name, was_born in rows}
+        if what := moved(before, now):
+            yield SchemaHold(name, what, fix=AFRESH)
