@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -60,6 +61,6 @@ class Watch(FileSystemEventHandler):
             self._ring()
 
     def close(self) -> None:
-        """Ring no more. Its threads end by themselves soon; nothing waits for them."""
+        """Ring no more. Its threads take a moment to end, for which nobody has to wait."""
         if self._observer.is_alive():
-            self._observer.stop()
+            threading.Thread(target=self._observer.stop, name="watch-ends", daemon=True).start()
