@@ -14,16 +14,18 @@ from agent.cli import asking, inspecting, journal, quarantine, running, setup
 app = typer.Typer(
     name="exchange-agent",
     help="Captures changes of a business database and exchanges them with the sharing platform.",
+    epilog="The way of a first day: init, check, run, status. Exit codes: 0 done, 1 not possible now, "
+    "2 the command or the settings are at fault.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 app.command("init", short_help="Ask the business database and write a settings file.")(setup.init)
 app.command("check", short_help="Look at every prerequisite; print what mends it.")(setup.check)
-app.command("run")(running.run)
+app.command("run", short_help="Capture, mirror and push until told to stop.")(running.run)
 app.command("status", short_help="How streams and tables are, and what to do.")(asking.status)
-app.command("snapshot")(asking.snapshot)
-app.command("pause", short_help="Stop a source until resumed.")(asking.pause)
+app.command("snapshot", short_help="Copy a table afresh; changes keep flowing beside it.")(asking.snapshot)
+app.command("pause", short_help="Stop a source until somebody resumes it.")(asking.pause)
 app.command("resume")(asking.resume)
 app.command("reload")(asking.reload)
 app.add_typer(quarantine.app, name="quarantine")

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.console import STANDARD, AsJson, Config, Source, say, say_json, socket_of, told
+from agent.cli.console import STANDARD, AsJson, Config, Source, plain, say, say_json, socket_of, told
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.local import LocalClient
 
-Watch = Annotated[bool, typer.Option("--watch", "-w", help="Keep showing it.")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Show it anew every second, until Ctrl-C.")]
 OnlySource = Annotated[str, typer.Argument(help="Name of the source; all of them when left out.")]
 
 
@@ -28,9 +28,7 @@ def status(config: Config = STANDARD, watch: Watch = False, as_json: AsJson = Fa
     """How the streams and tables are, and what to do where something is wrong."""
     with told(), client(config) as agent:
         if as_json:
-            from google.protobuf.json_format import MessageToDict
-
-            say_json(MessageToDict(agent.status(), always_print_fields_with_no_presence=True))
+            say_json(plain(agent.status()))
             return
         from agent.cli.picture import follow, show
 
@@ -48,7 +46,10 @@ def snapshot(
     source: Source = "",
     config: Config = STANDARD,
 ) -> None:
-    """Copy a table afresh; changes keep flowing beside it."""
+    """Copy a table afresh; changes keep flowing beside it.
+
+    Examples: exchange-agent snapshot person, or, out of a gap: exchange-agent snapshot --all
+    """
     with told(), client(config) as agent:
         from proto.errors import Refused
 
@@ -58,13 +59,13 @@ def snapshot(
 
 
 def pause(source: OnlySource = "", config: Config = STANDARD) -> None:
-    """Stop a source until resumed: nothing is read and nothing leaves."""
+    """Stop a source until somebody resumes it, through restarts: nothing is read and nothing leaves."""
     with told(), client(config) as agent:
         say(agent.pause(source))
 
 
 def resume(source: OnlySource = "", config: Config = STANDARD) -> None:
-    """Let a paused or halted source go on."""
+    """Let a paused source go on, or try a halted one again now."""
     with told(), client(config) as agent:
         say(agent.resume(source))
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
     from agent.settings import Settings
 
 WRONG: Final = 1
@@ -23,7 +25,7 @@ STANDARD_DATA: Final = Path("/var/lib/exchange-agent")
 """As the settings and the systemd unit have them; written again here, so that asking the agent does not load all it is made of."""
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The agent's settings file.", show_default=True)]
-AsJson = Annotated[bool, typer.Option("--json", help="For machines instead of people.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
 Source = Annotated[
     str, typer.Option("--source", "-s", help="Name of the source; not needed if there is only one.")
 ]
@@ -38,7 +40,8 @@ def told() -> Iterator[None]:
         yield
     except ExchangeError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command speaks to people
-        raise typer.Exit(REFUSED if isinstance(error, Refused) else WRONG) from error
+        at_fault = isinstance(error, Refused) and error.code != "NOT_RUNNING"
+        raise typer.Exit(REFUSED if at_fault else WRONG) from error
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -51,6 +54,13 @@ def say(text: str) -> None:
 def say_json(data: Any) -> None:
     """One document for a machine."""
     say(json.dumps(data, ensure_ascii=False, indent=2))
+
+
+def plain(message: Message) -> Any:
+    """A message as :func:`say_json` takes it: every field, under the name it has in proto/v1."""
+    from google.protobuf.json_format import MessageToDict
+
+    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
 def load(config: Path) -> Settings:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +19,7 @@ from proto.states import State
 from proto.v1 import local_pb2, node_pb2
 
 REFRESH_S: Final = 1.0
+_WELL: Final = frozenset({State.RUNNING, State.IDLE, State.SNAPSHOT})
 _COLOURS: Final = {
     State.RUNNING: "green",
     State.IDLE: "green",
@@ -72,23 +73,40 @@ def _picture(status: local_pb2.AgentStatus) -> RenderableType:
 
 def _stream(stream: node_pb2.StreamReport) -> list[RenderableType]:
     head = Text.assemble("\n", (stream.stream, "bold"), "  ", _state(stream.state), f"  {stream.sentence}")
+    parts: list[RenderableType] = [head]
     if stream.fix:
-        head.append(f"\n  → {stream.fix}", style="bold")
-    facts = Text(
-        f"  {stream.rows:,} rows ({stream.rows_per_s:,.0f}/s, {_size(stream.bytes_per_s)}/s)"
-        f" · captured {stream.captured_seq}, acknowledged {stream.acknowledged_seq},"
-        f" waiting {stream.waiting_batches} ({_size(stream.waiting_bytes)})"
-        f" · lag source {_seconds(stream.source_lag_us)}, push {_seconds(stream.push_lag_us)}"
-        f" · proven to its end {ago(stream.marker_us) if stream.marker_us else 'not yet'}"
-    )
+        parts.append(_indented(Text(f"→ {stream.fix}", style="bold")))
+    parts.append(_indented(Text(_facts(stream))))
+    if stream.tables:
+        parts.append(_indented(_tables(stream.tables)))
+    # Why, and what to do, stand below: a command that is to be typed needs the whole width.
+    return [*parts, *(_indented(_why(each)) for each in stream.tables if each.state not in _WELL)]
+
+
+def _facts(stream: node_pb2.StreamReport) -> str:
+    facts = [
+        f"{stream.rows:,} rows ({stream.rows_per_s:,.0f}/s, {_size(stream.bytes_per_s)}/s)",
+        f"captured {stream.captured_seq}, acknowledged {stream.acknowledged_seq},"
+        f" waiting {stream.waiting_batches} ({_size(stream.waiting_bytes)})",
+        f"lag source {_seconds(stream.source_lag_us)}, push {_seconds(stream.push_lag_us)}",
+        f"proven to its end {ago(stream.marker_us) if stream.marker_us else 'not yet'}",
+    ]
     if stream.retained_log_bytes:
-        facts.append(f" · the source keeps {_size(stream.retained_log_bytes)} for us")
-    grid = Table(box=None, header_style="bold", padding=(0, 1))
-    for title in ("  table", "state", "copied", "", "what"):
+        facts.append(f"the source keeps {_size(stream.retained_log_bytes)} for us")
+    return " · ".join(facts)
+
+
+def _tables(reports: Iterable[node_pb2.TableReport]) -> Table:
+    grid = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    for title in ("table", "state", "copied", ""):
         grid.add_column(title, overflow="fold")
-    for each in stream.tables:
-        grid.add_row(f"  {escape(each.table)}", _state(each.state), _copied(each), _bar(each), _what(each))
-    return [head, facts, grid] if stream.tables else [head, facts]
+    for each in reports:
+        grid.add_row(Text(each.table), _state(each.state), _copied(each), _bar(each))
+    return grid
+
+
+def _indented(part: RenderableType) -> RenderableType:
+    return Padding(part, (0, 0, 0, 2))
 
 
 def _copied(report: node_pb2.TableReport) -> str:
@@ -104,14 +122,13 @@ def _bar(report: node_pb2.TableReport) -> RenderableType:
     if report.state != State.SNAPSHOT or not report.rows_expected:
         return ""
     return ProgressBar(
-        total=report.rows_expected, completed=min(report.rows_copied, report.rows_expected), width=20
+        total=report.rows_expected, completed=min(report.rows_copied, report.rows_expected), width=12
     )
 
 
-def _what(report: node_pb2.TableReport) -> Text:
-    if report.state in (State.RUNNING, State.IDLE):
-        return Text("")
-    return Text(f"{report.sentence}{f' → {report.fix}' if report.fix else ''}")
+def _why(report: node_pb2.TableReport) -> Text:
+    why = Text.assemble((report.table, "bold"), ": ", report.sentence)
+    return why.append(f"\n→ {report.fix}", style="bold") if report.fix else why
 
 
 def _state(word: str) -> Text:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.asking import client
-from agent.cli.console import STANDARD, AsJson, Config, Source, say, say_json, told
+from agent.cli.console import STANDARD, AsJson, Config, Source, plain, say, say_json, told
 
 app = typer.Typer(help="Changes that are held back, and what to do with them.", no_args_is_help=True)
 Table = Annotated[str, typer.Argument(help="Catalogued name of the table.")]
@@ -21,9 +21,7 @@ def listing(source: Source = "", config: Config = STANDARD, as_json: AsJson = Fa
     with told(), client(config) as agent:
         entries = agent.quarantine(source)
     if as_json:
-        from google.protobuf.json_format import MessageToDict
-
-        say_json([MessageToDict(entry, always_print_fields_with_no_presence=True) for entry in entries])
+        say_json([plain(entry) for entry in entries])
         return
     if not entries:
         say("nothing is held back")
@@ -39,7 +37,10 @@ def listing(source: Source = "", config: Config = STANDARD, as_json: AsJson = Fa
 
 @app.command()
 def show(entry: Entry, source: Source = "", config: Config = STANDARD) -> None:
-    """Print the rows of an entry. The one place, beside ``batch show``, where values are printed."""
+    """Print the rows of an entry.
+
+    Beside 'batch show' this is the only place where values are printed.
+    """
     with told():
         from agent.cli.records import exchange_of, print_deltas
 
@@ -62,7 +63,10 @@ def skip(
     source: Source = "",
     config: Config = STANDARD,
 ) -> None:
-    """Leave one entry out for good. Its rows are kept, and who decided it is recorded."""
+    """Leave one entry out for good; its rows are kept, and who decided it is recorded.
+
+    Example: exchange-agent quarantine skip person 7 --reason "a duplicate, see the file of 3 May"
+    """
     with told(), client(config) as agent:
         from agent.local.client import whoami
         from proto.v1 import local_pb2

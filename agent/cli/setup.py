@@ -45,7 +45,11 @@ def init(  # noqa: PLR0913, PLR0917 - each is one option of the command line
         typer.Option(help="Directory with ca.pem, node.pem and node.key; beside the settings by default."),
     ] = None,
 ) -> None:
-    """Ask the business database what is there and write a commented settings file. Changes nothing anywhere else."""
+    """Ask the business database what is there and write a commented settings file; change nothing else.
+
+    Example: exchange-agent init --dsn postgresql://ex_capture@db.internal/population --node population
+    --central platform.example:7443 --certificates population-bundle
+    """
     with told():
         from agent.cli.discovery import choose, tables
         from agent.cli.picture import table as print_table
@@ -78,7 +82,10 @@ def _data(out: Path) -> Path:
 
 
 def check(config: Config = STANDARD, as_json: AsJson = False, settings_only: SettingsOnly = False) -> None:
-    """Look at every prerequisite and say how to mend what is missing. Exit 0: all is well, 1: not yet, 2: the settings are wrong."""
+    """Look at every prerequisite and say how to mend what is missing; change nothing.
+
+    Exit code 0: all is well, 1: something is missing, 2: the settings are wrong.
+    """
     with told():
         settings = load(config)
         if settings_only:

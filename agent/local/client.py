@@ -96,7 +96,8 @@ class LocalClient:
         return NotRunning(
             "the agent is not running here",
             where=str(self._path),
-            fix="start it: systemctl start exchange-agent, or exchange-agent run",
+            fix="start it: systemctl start exchange-agent, its log: journalctl -u exchange-agent; or in this terminal: "
+            "exchange-agent run",
         )
 
 

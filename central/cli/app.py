@@ -20,6 +20,8 @@ from proto.errors import ExchangeError
 app = typer.Typer(
     name="exchange-central",
     help="The sharing platform: takes batches from nodes, keeps them, applies them.",
+    epilog="The way of a first day: init, node add, serve, status. Exit codes: 0 done, 1 refused or not possible now, "
+    "2 the settings or the command line are at fault.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -34,7 +36,11 @@ app.add_typer(stream_app, name="stream")
 
 @app.command(short_help="Take batches and apply them until told to stop.")
 def serve(config: Config = DEFAULT_CONFIG) -> None:
-    """Run until SIGTERM; SIGHUP reads the log level anew, certificates are followed by themselves."""
+    """Take batches and apply them until told to stop.
+
+    SIGTERM ends it; SIGHUP reads the log level again; certificates are followed by themselves.
+    As a service: systemctl start exchange-central.
+    """
     from central.daemon import Daemon
     from proto.process import (
         configure_logging,

@@ -39,7 +39,10 @@ class Finding:
 def check(
     as_json: Json = False, config: Config = DEFAULT_CONFIG, settings_only: SettingsOnly = False
 ) -> None:
-    """Look at every prerequisite. Exit code 0: all there, 1: something is missing, 2: the settings are wrong."""
+    """Look at every prerequisite and say how to mend what is missing; change nothing.
+
+    Exit code 0: all is well, 1: something is missing, 2: the settings are wrong.
+    """
     settings = settings_of(config)
     findings = [] if settings_only else list(_findings(settings))
     if as_json:

@@ -18,7 +18,7 @@ def init(
         list[str] | None,
         typer.Option("--name", help="Host name or address nodes connect to; may be repeated."),
     ] = None,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 7443,
+    port: Annotated[int, typer.Option("--port", help="Where to listen.", min=1, max=65535)] = 7443,
     database: Annotated[
         str, typer.Option("--database", help="SQLAlchemy URL; a file in the folder by default.")
     ] = "",
@@ -26,7 +26,10 @@ def init(
         str, typer.Option("--organisation", help="The authority's name.")
     ] = "exchange node CA",
 ) -> None:
-    """Write commented settings and make a trial authority, a server and an operator certificate."""
+    """Write commented settings and make a trial authority, a server and an operator certificate.
+
+    Example: exchange-central init --dir central --name platform.example
+    """
     from central.ca import make_authority, save_authority, write_new
     from central.cli.template import Answers, render
     from central.registry import Registry

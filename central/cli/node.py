@@ -34,7 +34,10 @@ def add(
     ] = 90,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
-    """Let a node in: issue its key and certificate, and register the certificate's fingerprint."""
+    """Let a node in: issue its key and certificate, and register the certificate's fingerprint.
+
+    Example: exchange-central node add population --out population-bundle
+    """
     from central.store.names import check_name
 
     settings = settings_of(config)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = Path("/etc/exchange-node/central.yaml")
 NodeName = Annotated[str, typer.Argument(help="The node's name.")]
 
-Config = Annotated[Path, typer.Option("--config", "-c", help="The settings.", show_default=True)]
+Config = Annotated[Path, typer.Option("--config", "-c", help="Central's settings file.", show_default=True)]
 Reason = Annotated[str, typer.Option("--reason", help="Why; goes into the audit log.", prompt=True)]
 Who = Annotated[str, typer.Option("--who", help="On whose behalf; the user who calls by default.")]
 

@@ -18,7 +18,7 @@ REFUSED: Final = 1
 NOT_UNDERSTOOD: Final = 2
 _NOT_UNDERSTOOD_CODES: Final = frozenset({"SETTINGS", "SECRET"})
 
-Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
 
 
 def clean(text: str, keep: str = "") -> str:

@@ -22,7 +22,7 @@ WELL = frozenset({"RUNNING", "IDLE", "SNAPSHOT"})
 
 
 def status(
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until interrupted.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew, until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option("--every", help="Seconds between looks.", min=0.5, max=60)] = 1.0,
     as_json: Json = False,
     config: Config = DEFAULT_CONFIG,

@@ -32,7 +32,7 @@ def list_streams(as_json: Json = False, config: Config = DEFAULT_CONFIG) -> None
 
 @app.command()
 def retry(stream: Stream, who: Who = "", config: Config = DEFAULT_CONFIG) -> None:
-    """The cause is mended: apply the held batch again."""
+    """Apply the held batch again, once its cause is mended."""
     from central.apply import Held
 
     Held(store_of(settings_of(config))).retry(stream, who or whoami())
@@ -48,7 +48,10 @@ def skip(
     who: Who = "",
     config: Config = DEFAULT_CONFIG,
 ) -> None:
-    """Give the held batch up: a declared gap, its tables must be copied afresh."""
+    """Give the held batch up: a declared gap, its tables must be copied afresh.
+
+    Example: exchange-central stream skip population/hr 4711 9f3a --reason "the disk was replaced"
+    """
     from central.apply import Held
 
     Held(store_of(settings_of(config))).skip(stream, seq, digest, who or whoami(), reason)
@@ -57,7 +60,10 @@ def skip(
 
 @app.command(short_help="The two ends disagree and the node is right: go on from there.")
 def release(stream: Stream, reason: Reason, who: Who = "", config: Config = DEFAULT_CONFIG) -> None:
-    """The two ends disagree and the node is right: go on from its next word; what lies between is a declared gap."""
+    """The two ends disagree and the node is right: go on from its next word; what lies between is a declared gap.
+
+    Afterwards, at the node: exchange-agent snapshot --all
+    """
     from central.intake import Intake
 
     Intake(store_of(settings_of(config))).release(stream, who or whoami(), reason)
