@@ -14,6 +14,7 @@ from agent.sources.postgresql.pgoutput import Collector, Relation, TablePlan
 from proto import frames
 from proto.schema import Column, TableSchema
 from proto.values import Kind, from_text
+from tests.bench import binlog_workload
 from tests.support import wire
 from tests.support.oracle import python_frames
 
@@ -95,6 +96,14 @@ def main(rows: int) -> None:
         found = messages(rows, per_transaction)
         size = sum(map(len, found)) / rows
         report(f"{name} ({size:.0f} B)", rows, lambda: collect(found, False), lambda: collect(found, True))  # noqa: B023
+    found = list(binlog_workload.events(rows))
+    name = f"binlog, 25 per event ({sum(map(len, found)) / rows:.0f} B)"
+    report(
+        name,
+        rows,
+        lambda: binlog_workload.collect(found, False, BATCH),
+        lambda: binlog_workload.collect(found, True, BATCH),
+    )
     oracle = python_frames()
     some = rows // 10
     data = b"".join(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.sources.mysql.binlog import Collector, EventType, Plan, PlanColumn
@@ -30,7 +30,7 @@ class Sample:
     metadata: bytes
     kind: Kind
     encode: Callable[[str], bytes]
-    options: dict[str, object] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 def event(kind: int, body: bytes, *, checksum: bool = False, time_s: int = 1) -> bytes:
