@@ -18,7 +18,7 @@ import structlog
 from agent.belt import Belt, Ended
 from agent.exchange import Exchange
 from agent.snapshot import Begin, Copies, CopyPage
-from agent.sources.source import Limits, Remembering, Source
+from agent.sources.source import Limits, Remembering, Resting, Source
 from agent.worker import StreamState, now_us
 from proto.batch import Batch, Position, SealedBatch
 from proto.errors import Gap, TableHold
@@ -316,7 +316,10 @@ class Session:
         now = self._state.read()
         waiting = self._seq - self._exchange.acknowledged_seq
         copying = self._copies.progress()
-        if copying:
+        resting = self._source.resting() if isinstance(self._source, Resting) else ""
+        if resting:
+            self._state.set(State.PAUSED, resting)
+        elif copying:
             self._state.set(State.SNAPSHOT, copying)
         elif waiting == 0 and now.marker_us > now.changed_us:
             self._state.set(State.IDLE)

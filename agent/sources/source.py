@@ -226,3 +226,12 @@ class Source(Protocol):
     def close(self) -> None:
         """Let go of connections; what the server keeps for us stays, so that we can go on later."""
         ...
+
+
+@runtime_checkable
+class Resting(Protocol):
+    """A source that its settings let work at certain hours only."""
+
+    def resting(self) -> str:
+        """Why it reads nothing now and when it goes on, in words; empty while it works. Any thread, at once."""
+        ...

@@ -165,7 +165,11 @@ def test_a_refused_password_is_no_passing_trouble(mariadb, mariadb_database):
 
 def test_a_table_that_is_not_there_is_held(file):
     """With what mends it; the others go on."""
-    tables = [{"table": "absent"}, {"table": "t", "watermark": "名"}, {"table": "t2", "columns": ["x"]}]
+    tables: list[dict[str, Any]] = [
+        {"table": "absent"},
+        {"table": "t", "watermark": "名"},
+        {"table": "t2", "columns": ["x"]},
+    ]
     source = Followed(settings(tables, url=f"sqlite:///{file}")).begin()
     source.open("")
     holds: list[Any] = source.holds()
@@ -191,7 +195,7 @@ def test_check_names_what_is_missing_and_what_it_costs(postgres15):
         admin.execute("ANALYZE")
         admin.execute("CREATE ROLE polling_reader LOGIN")
         admin.execute("GRANT SELECT ON 好 TO polling_reader")
-        tables = [
+        tables: list[dict[str, Any]] = [
             {"table": "public.好", "watermark": "at", "compare_every_s": 3600},
             {"table": "public.bad", "key": ["id"], "watermark": "at", "compare_every_s": None},
         ]

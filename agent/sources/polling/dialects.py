@@ -90,6 +90,8 @@ class Dialect:
             case "fetch":
                 return f"SELECT {chosen} {body} FETCH FIRST {rows} ROWS ONLY"
             case "rownum":
+                # Named, because two columns of an inner query may not be called alike.
+                chosen = ", ".join(f"{column} AS c{place}" for place, column in enumerate(columns))
                 return f"SELECT * FROM (SELECT {chosen} {body}) WHERE ROWNUM <= {rows}"
             case _:
                 return f"SELECT {chosen} {body} LIMIT {rows}"
