@@ -5,9 +5,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
-ACCELERATORS := $(wildcard proto/*.pyx agent/sources/*/*.pyx)
+ACCELERATORS := $(wildcard proto/*.pyx replica/*.pyx agent/sources/*/*.pyx)
 
-.PHONY: setup setup-test test check demo bench soak stubs clean
+.PHONY: setup setup-test test check demo bench versions soak stubs clean
 
 setup: .venv/stamp-dev
 
@@ -50,6 +50,12 @@ bench: .venv/stamp-bench
 	scripts/install-test-servers
 	$(BIN)/python -m tests.bench $(if $(PLOT),--plot)
 
+# What is asked of the PostgreSQL source, on versions that "make test" does not run.
+versions: export VERSIONS := $(or $(VERSIONS),14 16 17)
+versions: setup-test
+	scripts/install-other-postgres $(VERSIONS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile -k "$(subst $() , or ,$(VERSIONS:%=postgres%))" tests/contract tests/integration/test_postgresql_*.py
+
 soak: setup-test
 	$(BIN)/python -m tests.soak
 
@@ -58,5 +64,5 @@ stubs: setup
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	rm -f proto/*.so proto/*.c agent/sources/*/*.so agent/sources/*/*.c
+	rm -f proto/*.so proto/*.c replica/*.so replica/*.c agent/sources/*/*.so agent/sources/*/*.c
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

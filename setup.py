@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-ROOMS = ("proto", "agent/sources/mysql", "agent/sources/postgresql")
+ROOMS = ("proto", "agent/sources/mysql", "agent/sources/postgresql", "replica")
 
 
 def accelerators() -> list[Extension]:

@@ -121,6 +121,8 @@ class Notes:
     """Staging tables that hold rows of it."""
     planned: bool = False
     """The planner was told what kind of statements to expect."""
+    touched: set[str] = field(default_factory=set)
+    """Tables read or written in it: where DDL has no part in transactions, nobody can alter them before it ends."""
 
 
 def notes(connection: Connection) -> Notes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from proto.errors import Refused
+from replica.mysql import MysqlReplica
 from replica.postgresql import PostgresReplica
 from replica.replica import Replica
 from replica.sqlite import SqliteReplica
@@ -15,10 +16,12 @@ def open_replica(engine: Engine, room: str) -> Replica:
     match (engine.dialect.name, engine.dialect.driver):
         case ("postgresql", "psycopg"):
             return PostgresReplica(room)
+        case ("mysql" | "mariadb", "pymysql"):
+            return MysqlReplica(room)
         case ("sqlite", "pysqlite"):
             return SqliteReplica(room)
         case (name, driver):
             raise Refused(
                 f"no replica can live in {name}+{driver}",
-                fix="take a database URL that starts with sqlite:/// or postgresql+psycopg://",
+                fix="take a database URL that starts with sqlite:///, postgresql+psycopg:// or mysql+pymysql://",
             )

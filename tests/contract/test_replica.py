@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,6 +82,17 @@ EXTREMES: dict[Kind, Sequence[str]] = {
 }
 
 
+DATES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
+
+
+def extremes(home: Home, kind: Kind) -> list[str]:
+    """Those that the dialect can hold: MariaDB's dates go from year 1 to 9999."""
+    values = EXTREMES[kind]
+    if home.is_mariadb and kind in DATES:
+        return [value for value in values if value[4:5] == "-" and not value.endswith("BC")]
+    return list(values)
+
+
 def person(number: int, name: str | None = "甲", note: str | None = None) -> tuple[str | None, ...]:
     """A row of PERSON."""
     return (str(number), name, note)
@@ -97,7 +108,7 @@ def expect(home: Home, schema: TableSchema, *rows: Sequence[str | None]) -> None
 def test_every_value_of_every_kind_comes_back_bit_for_bit(home: Home, kind: Kind, copies: int):
     """Extremes, NULL and texts that look like something else; by statements, by staging and by COPY."""
     schema = schema_of("k", {"id": Kind.INT32, "value": kind})
-    values = [*EXTREMES[kind], None]
+    values = [*extremes(home, kind), None]
     rows = [
         (str(n * len(values) + place), value) for n in range(copies) for place, value in enumerate(values)
     ]
@@ -108,13 +119,29 @@ def test_every_value_of_every_kind_comes_back_bit_for_bit(home: Home, kind: Kind
     assert home.rows(schema) == listed(frames(schema, *rows))
 
 
+@pytest.mark.parametrize("kind", DATES)
+@pytest.mark.parametrize("say", [inserts, upserts])
+def test_a_date_that_the_database_cannot_hold_is_a_bad_row(
+    homes: list[Home], kind: Kind, say: Callable[..., Delta]
+):
+    """The error names the column and quotes nothing; the other rows of the table stay as they were."""
+    schema = schema_of("k", {"id": Kind.INT32, "何时": kind})
+    for home in (each for each in homes if each.is_mariadb):
+        home.apply(inserts(schema, ("1", None)))
+        for value in set(EXTREMES[kind]) - set(extremes(home, kind)):
+            with pytest.raises(BadRow, match='years 1 to 9999, column "何时"') as caught:
+                home.apply(say(schema, ("1", None), ("2", value)))
+            assert value not in str(caught.value)
+        expect(home, schema, ("1", None))
+
+
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.JSON])
 @pytest.mark.parametrize("others", [0, MANY], ids=["few", "many"])
 def test_a_key_of_any_kind_finds_its_row(home: Home, kind: Kind, others: int):
     """Upsert, partial update and delete by key."""
     schema = schema_of("k", {"id": kind, "n": Kind.INT32, "v": Kind.TEXT}, key=("id", "n"))
     # 0 and −0, 1.0 and 1.00 are one key to PostgreSQL; such neighbours are not what is tested here.
-    values = [value for value in EXTREMES[kind] if value not in {"-0", "0.000"} and len(value) < 1000]
+    values = [value for value in extremes(home, kind) if value not in {"-0", "0.000"} and len(value) < 1000]
     rows = [(value, str(n), "old") for value in values for n in range(1 + others)]
     home.apply(inserts(schema, *rows))
 
@@ -330,11 +357,9 @@ def test_a_huge_row(home: Home):
 def test_equal_tables_have_equal_digests_in_every_dialect(homes: list[Home]):
     """One table of every kind, filled in different orders."""
     schema = schema_of("all", {"id": Kind.INT32, **{f"c_{kind}": kind for kind in Kind}})
-    deep = max(map(len, EXTREMES.values()))
-    rows = [
-        (str(n), *(EXTREMES[kind][n] if n < len(EXTREMES[kind]) else None for kind in Kind))
-        for n in range(deep)
-    ]
+    held = [min((extremes(home, kind) for home in homes), key=len) for kind in Kind]
+    deep = max(map(len, held))
+    rows = [(str(n), *(values[n] if n < len(values) else None for values in held)) for n in range(deep)]
     for home in homes:
         home.apply(inserts(schema, *rows[: deep // 2]))
         home.apply(upserts(schema, *rows[:0:-1]))

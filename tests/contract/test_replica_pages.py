@@ -39,6 +39,8 @@ KEYS = {
     Kind.OTHER: ["{1,2}", "\\"],
 }
 
+DATES = (Kind.DATE, Kind.TIMESTAMP)
+
 
 def paged(home: Home, schema: TableSchema, rows: int) -> list[bytes]:
     """The whole table, page after page, each from the last key of the one before."""
@@ -72,11 +74,12 @@ def test_pages_are_the_scan(home, rows):
 def test_a_page_goes_on_after_a_key_of_any_kind(home, kind):
     """The key goes in as it came out."""
     schema = schema_of("t", {"id": kind})
+    words = [word for word in KEYS[kind] if not (home.is_mariadb and kind in DATES and "infinity" in word)]
     home.prepare(schema)
-    home.apply(inserts(schema, *((word,) for word in KEYS[kind])))
+    home.apply(inserts(schema, *((word,) for word in words)))
 
     assert paged(home, schema, 1) == home.rows(schema)
-    assert len(paged(home, schema, 1)) == len(KEYS[kind])
+    assert len(paged(home, schema, 1)) == len(words)
 
 
 def test_rows_are_found_by_exactly_their_key(home):

@@ -178,6 +178,13 @@ def test_names_that_the_database_cannot_hold_are_held(home: Home):
         home.prepare(schema_of("Person", {"id": Kind.INT32}))
         holds(home, schema_of("t", {"id": Kind.INT32, "ID": Kind.TEXT}), "only in case")
         holds(home, schema_of("person", {"id": Kind.INT32}), "same name for SQLite")
+    elif home.is_mariadb:
+        holds(home, schema_of("t", {"id": Kind.INT32, "ID": Kind.TEXT}), "only in case")
+        holds(home, schema_of("t", {"id": Kind.INT32, "a" * 65: Kind.TEXT}), "64 characters")
+        holds(home, schema_of("a" * 60, {"id": Kind.INT32}), "64 characters")
+        holds(home, schema_of("中" * 52, {"id": Kind.INT32}), "too long for a file")
+        holds(home, schema_of("t", {"id": Kind.INT32, "a ": Kind.TEXT}), "ends in a space")
+        holds(home, schema_of("t🀄", {"id": Kind.INT32}), "beyond")
     else:
         holds(home, schema_of("t", {"id": Kind.INT32, "a" * 64: Kind.TEXT}), "63 bytes")
         holds(home, schema_of("中" * 22, {"id": Kind.INT32}), "63 bytes")
@@ -214,15 +221,15 @@ def test_no_room_means_the_plain_name(home: Home):
     with home.engine.begin() as connection:
         plain.prepare(connection, NARROW)
         plain.apply(connection, [upserts(NARROW, ("1", "x"))])
-    home.run("DROP TABLE t" if home.is_sqlite else "DROP TABLE public.t")
+    home.run("DROP TABLE public.t" if home.is_postgresql else "DROP TABLE t")
 
 
 def test_a_room_or_database_that_cannot_be_is_refused(home: Home):
     """At opening, with a way out."""
     with pytest.raises(Refused, match="cannot"):
-        open_replica(home.engine, "a.b" if home.is_sqlite else "pg_x")
+        open_replica(home.engine, "pg_x" if home.is_postgresql else "a.b")
     with pytest.raises(Refused, match="no replica can live in"):
-        open_replica(create_engine("mysql+pymysql://host/db", module=sqlite3), "x")
+        open_replica(create_engine("mssql+pyodbc://host/db?driver=x", module=sqlite3), "x")
 
 
 def test_a_dropped_table_starts_anew(home: Home):

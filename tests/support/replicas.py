@@ -15,10 +15,11 @@ from proto.frames import split
 from proto.schema import TableSchema
 from replica.opening import open_replica
 from replica.replica import Replica, TableDigest
+from tests.support.mariadb import MariadbServer
 from tests.support.postgres import Cluster
 from tests.support.tables import driver_execute
 
-DIALECTS = ("sqlite", "postgres15", "postgres18")
+DIALECTS = ("sqlite", "postgres15", "postgres18", "mariadb")
 _rooms = itertools.count(1)
 
 
@@ -39,10 +40,26 @@ class Home:
         """Where a test needs to know."""
         return self.dialect == "sqlite"
 
+    @property
+    def is_mariadb(self) -> bool:
+        """Where a test needs to know: DDL has no part in transactions, and dates end at year 9999."""
+        return self.dialect == "mariadb"
+
+    @property
+    def is_postgresql(self) -> bool:
+        """Where a test needs to know."""
+        return not self.is_sqlite and not self.is_mariadb
+
     def table(self, name: str) -> str:
         """The table's name in SQL."""
+        if self.is_mariadb:
+            return f"`{self.room}.{name}`"
         quoted = name.replace('"', '""')
         return f'"{self.room}.{quoted}"' if self.is_sqlite else f'"{self.room}"."{quoted}"'
+
+    def quote(self, name: str) -> str:
+        """A column's name in SQL."""
+        return f"`{name}`" if self.is_mariadb else f'"{name}"'
 
     def prepare(self, schema: TableSchema) -> None:
         """Prepare in a transaction of its own."""
@@ -88,7 +105,7 @@ def _engine(
     if dialect == "sqlite":
         return create_engine(f"sqlite:///{directory}/replica.db")
     if dialect not in engines:
-        cluster: Cluster = request.getfixturevalue(dialect)
+        cluster: Cluster | MariadbServer = request.getfixturevalue(dialect)
         engines[dialect] = create_engine(cluster.url(cluster.new_database("replicas")))
     return engines[dialect]
 
