@@ -106,7 +106,7 @@ def _tables(reports: Iterable[node_pb2.TableReport]) -> Table:
 
 
 def _indented(part: RenderableType) -> RenderableType:
-    return Padding(part, (0, 0, 0, 2))
+    return Padding(part, (0, 0, 0, 2), expand=False)
 
 
 def _copied(report: node_pb2.TableReport) -> str:

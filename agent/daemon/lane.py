@@ -16,7 +16,7 @@ from agent.push import Push, PushLimits
 from agent.settings import Settings
 from agent.sources.kinds import SourceSettings, new_source
 from agent.sources.source import Retained
-from agent.status import FLOWING, View, report
+from agent.status import View, report
 from agent.worker import StreamState, now_us, run_worker
 from proto.errors import Credential, ExchangeError, Halt, Refused, Transient, way_out
 from proto.states import State
@@ -179,7 +179,7 @@ class Lane:
     def standing(self) -> tuple[bool, frozenset[State]]:
         """What people should hear of as soon as it changes; asks no database."""
         states = frozenset(worker.state.read().state for worker in (self._capture, self._push))
-        return self.is_connected, states - FLOWING
+        return self.is_connected, states - {State.RUNNING, State.IDLE}
 
     def report(self) -> node_pb2.StreamReport:
         """How the stream is, in one picture."""
