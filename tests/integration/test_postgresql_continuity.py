@@ -20,7 +20,7 @@ from tests.support.postgres import VERSIONS, Cluster
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text)"
 
 
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture(params=VERSIONS, ids=lambda version: f"postgres{version}")
 def server(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A server of its own, with the table ``t`` in database ``hr``; it may be broken."""
     with Cluster(request.param, settings={"max_slot_wal_keep_size": "16MB", "wal_keep_size": "0"}) as cluster:

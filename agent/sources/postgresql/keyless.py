@@ -21,7 +21,6 @@ from typing import Final
 from agent.sources.postgresql.connection import Connection, translated
 from agent.sources.postgresql.pages import PageReader, RawPage, Snapshot
 from agent.sources.postgresql.shapes import AFRESH, Shape
-from agent.sources.source import Page
 from proto.batch import NO_FRAMES, Frames
 from proto.errors import SchemaHold, Transient
 
@@ -47,12 +46,11 @@ class Frozen:
         rows = next(self.rows, None)
         return RawPage(self.shape.schema, rows or NO_FRAMES, b"", rows is None, self.snapshot, self.high)
 
-    def released(self, page: RawPage, now: Shape) -> Page:
-        """The page as it may be merged now; SchemaHold when the stream has another shape already."""
-        name = page.schema.name
-        if now.schema.fingerprint != page.schema.fingerprint:
-            raise SchemaHold(name, "its structure changed while it was copied", fix=AFRESH)
-        return Page(page.schema, page.rows, b"", page.is_last)
+    def compare(self, now: Shape) -> None:
+        """Raise SchemaHold unless the table is *now* as it is read."""
+        if now.schema.fingerprint != self.shape.schema.fingerprint:
+            what = "its structure changed while it was copied"
+            raise SchemaHold(self.shape.schema.name, what, fix=AFRESH)
 
 
 class Keyless:
