@@ -6,5 +6,6 @@ pytest_plugins = [
     "tests.support.proxy",
     "tests.support.department",
     "tests.support.listener",
+    "tests.support.mysql",
     "tests.support.rigs",
 ]

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 import pymysql
+import pytest
 
 from agent.sources.memory import Row
 from agent.sources.mysql.settings import MysqlSettings
 from agent.sources.mysql.source import MysqlSource
 from agent.sources.source import Source
+from proto.batch import Batch
+from tests.support.listener import Listener
 from tests.support.mariadb import MariadbServer
+from tests.support.mirror import Mirror
 
 TABLES: Final = ("person", "visit")
 PAGE_ROWS: Final = 7
@@ -26,6 +31,26 @@ def source_of(server: MariadbServer, database: str, *tables: Any, **settings: An
     dsn = settings.pop("dsn", f"mysql://root@127.0.0.1:{server.port}/{database}")
     told = {"kind": "mysql", "name": "hr", "dsn": dsn, "tables": chosen, **settings}
     return MysqlSource(MysqlSettings.model_validate(told))
+
+
+class MysqlListener(Listener):
+    """A source and what it brought so far, beside the department's own connection."""
+
+    def __init__(self, server: MariadbServer, database: str, *tables: Any, **settings: Any) -> None:
+        self.again = functools.partial(source_of, server, database, *tables, **settings)
+        self.source = self.again()
+        self.position = self.source.open("")
+        self.mirror = Mirror()
+        self.batches: list[Batch] = []
+
+    def reopen(self, position: str | None = None) -> None:
+        """As another process would."""
+        self.source.close()
+        self.source = self.again()
+        self.source.open(self.position if position is None else position)
+
+
+Hear = Callable[..., MysqlListener]
 
 
 class MariadbRig:
@@ -124,3 +149,43 @@ def mariadb_rig(server: MariadbServer) -> Iterator[MariadbRig]:
     yield rig
     rig.admin.close()
     server.drop_database(rig.database)
+
+
+@pytest.fixture
+def hear(mariadb: MariadbServer, mariadb_database: str) -> Iterator[Hear]:
+    """Make listeners on a fresh database; they are closed afterwards."""
+    made: list[MysqlListener] = []
+
+    def make(*tables: Any, **settings: Any) -> MysqlListener:
+        made.append(MysqlListener(mariadb, mariadb_database, *tables, **settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.source.close()
+
+
+class Shop:
+    """The department's own connection, and what it says of its tables."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+
+    def say(self, *statements: str, values: Sequence[object] = ()) -> None:
+        """Statements, one after another, each committed."""
+        with self.connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement, values or None)
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        """An answer, in the mirror's order."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(query)
+            return sorted(cursor.fetchall(), key=lambda row: row[0])
+
+
+@pytest.fixture
+def shop(mariadb: MariadbServer, mariadb_database: str) -> Iterator[Shop]:
+    """The department's own connection."""
+    with contextlib.closing(mariadb.connect(mariadb_database)) as connection:
+        yield Shop(connection)

@@ -119,9 +119,7 @@ class Catalog:
 
 def _column(row: Row, json: frozenset[str]) -> ColumnFacts:
     name, data_type, column_type, octets, charset, collation, nullable, default, extra = row
-    found = from_catalog(
-        data_type, column_type.lower() if "'" not in column_type else column_type, octets, charset
-    )
+    found = from_catalog(data_type, column_type, int(octets), charset)
     if name in json and data_type == "longtext":
         found = json_text(charset)
     generated = "GENERATED" in extra.upper().replace("DEFAULT_GENERATED", "")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from agent.sources.mysql.catalog import Catalog, ColumnFacts, TableFacts
+from agent.sources.mysql.charsets import decoder
 from agent.sources.mysql.ddl import Change, Effect
 from agent.sources.mysql.place import Spot
 from agent.sources.mysql.plan import Plan, PlanColumn
@@ -18,8 +19,9 @@ from agent.sources.mysql.settings import MysqlSettings
 from agent.sources.mysql.tablemap import MapColumn, TableMap
 from agent.sources.mysql.types import Type, from_map, same_values
 from agent.sources.settings import TableSettings
-from proto.errors import SchemaHold
+from proto.errors import Refused, SchemaHold
 from proto.schema import Column, TableSchema
+from proto.values import Kind
 
 AFRESH: Final = "copy the table afresh: exchange-agent snapshot TABLE"
 METADATA: Final = "SET GLOBAL binlog_row_metadata = FULL, and binlog_row_metadata = FULL in my.cnf"
@@ -86,6 +88,7 @@ class Shapes:
             if column.type is None:
                 what = f"the type {column.source_type} of column {each} is not supported"
                 raise SchemaHold(name, what, fix="list the other columns")
+            _check_charset(name, each, column.type)
             parts.append(Part(each, column.type, column.collation))
         return _shape(settings, facts, key, parts)
 
@@ -274,6 +277,17 @@ def agrees(catalogued: Type | None, shown: Type) -> bool:
         # One of the two does not tell them.
         a, b = replace(a, members=()), replace(b, members=())
     return a == b
+
+
+def _check_charset(table: str, column: str, each: Type) -> None:
+    """Refuse at once what no row could be read with."""
+    if each.kind is not Kind.TEXT:
+        return
+    try:
+        decoder(each.charset)
+    except Refused as error:
+        fix = f"list the other columns, or convert column {column} to utf8mb4"
+        raise SchemaHold(table, f"column {column}: {error.what}", fix=fix) from error
 
 
 def _check_unique(name: str, key: Sequence[str], facts: TableFacts) -> None:

@@ -142,9 +142,11 @@ def from_map(column: MapColumn) -> Type | None:
     if column.type not in _STRINGS:
         return None
     text, plain = _STRINGS[column.type]
+    # A compressed column has a byte more, for the way it is compressed.
+    size = column.metadata - (column.type is ColumnType.VARCHAR_COMPRESSED)
     if column.charset in ("", "binary"):
-        return Type(plain, column.metadata)
-    return Type(text, column.metadata, charset=column.charset)
+        return Type(plain, size)
+    return Type(text, size, charset=column.charset)
 
 
 def from_catalog(data_type: str, column_type: str, octets: int, charset: str) -> Type | None:
