@@ -91,7 +91,7 @@ class Tables:
             fix = (
                 "put a file that fits the settings into the folder, or undo what was changed in the settings"
             )
-            what = f"{taken.name}, which was accepted, is refused now: {found.refused.reason}"
+            what = f"{taken.shown}, which was accepted, is refused now: {found.refused.reason}"
             raise BadRow(table.catalogued, what, fix=fix)
 
     def _is_of(self, taken: Taken, table: FolderTable) -> bool:

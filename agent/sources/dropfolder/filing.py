@@ -85,22 +85,22 @@ class Filing:
         where = f" (第{bad.row}行 / row {bad.row})" if bad and bad.row else ""
         column = f" [{bad.column}]" if bad and bad.column else ""
         fix = (
-            f"see rejected/{taken.stored}.reasons.csv, mend the file and put it into the folder again, "
+            f"see rejected/{taken.number:09d}~{taken.shown}.reasons.csv, mend the file and put it into the folder again, "
             f"then: exchange-agent snapshot {table.catalogued}"
         )
-        hold = self._held(table, f"{taken.name}: {told}{column}{where}", fix, bool(bad and bad.structure))
+        hold = self._held(table, f"{taken.shown}: {told}{column}{where}", fix, bool(bad and bad.structure))
         report.publish(self._folder, taken.stored)
         self._folder.move(taken.stored, TAKEN, taken.stored, REJECTED)
-        log.warning("file_rejected", source=self._folder.where, table=table.catalogued, file=taken.name)
+        log.warning("file_rejected", source=self._folder.where, table=table.catalogued, file=taken.shown)
         return hold
 
     def hold(self, taken: Taken, table: FolderTable, deletes: int, before: int) -> TableHold:
         """A snapshot that deletes too much waits for a person."""
         fix = (
             f"if the file is whole and this is meant: exchange-agent snapshot {table.catalogued}; "
-            f"if not: remove held/{taken.stored}, put the whole file into the folder, and then the same command"
+            f"if not: remove held/{taken.number:09d}~{taken.shown}, put the whole file into the folder, and then the same command"
         )
-        hold = self._held(table, f"{taken.name} would delete {deletes} of {before} rows", fix, False)
+        hold = self._held(table, f"{taken.shown} would delete {deletes} of {before} rows", fix, False)
         self._folder.move(taken.stored, TAKEN, taken.stored, HELD)
         log.warning(
             "file_held", source=self._folder.where, table=table.catalogued, deletes=deletes, rows=before

@@ -40,6 +40,11 @@ class Taken:
         """Its name in our rooms."""
         return f"{self.number:09d}~{self.name}"
 
+    @property
+    def shown(self) -> str:
+        """Its name for logs and databases: no line breaks, no terminal commands, no bytes that are no text."""
+        return "".join(letter if letter.isprintable() else "?" for letter in self.name)
+
 
 def taken_of(stored: str) -> Taken | None:
     """The file that lies under a name of ours; None for what lies beside it."""
