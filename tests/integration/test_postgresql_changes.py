@@ -146,7 +146,7 @@ def test_a_publication_of_the_administrator_serves(db, listen, postgres, busines
     try:
         with pytest.raises(Exception, match="CREATE PUBLICATION") as refused:
             listen(TableSettings(table="t", columns=("v",)), dsn=reader)
-        statement = str(refused.value).split(" — ")[1].split("; and")[0]
+        statement = str(refused.value).split(" — ")[1].splitlines()[0]
         db.execute(statement.encode())
         hr = listen(TableSettings(table="t", columns=("v",)), dsn=reader)
         db.execute("INSERT INTO t VALUES (1, 'a', 'hidden')")

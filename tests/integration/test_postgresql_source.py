@@ -77,16 +77,16 @@ def test_names_may_contain_anything(db, listen):
 
 
 def test_only_listed_columns_leave_the_server(db, listen, postgres):
-    """The publication itself lists them; others may come, change and go."""
+    """The publication itself lists them where the server can, from 15 on; others may come, change and go."""
     db.execute("CREATE TABLE t (id int PRIMARY KEY, shared text, secret text)")
     hr = listen(TableSettings(table="t", columns=("shared",)))
-    row = db.execute("SELECT prattrs::text FROM pg_publication_rel").fetchone()
+    row = db.execute("SELECT to_jsonb(r) ->> 'prattrs' FROM pg_publication_rel r").fetchone()
     db.execute("INSERT INTO t VALUES (1, 'a', 'hidden')")
     db.execute("ALTER TABLE t ADD more int NOT NULL DEFAULT 7")
     db.execute("ALTER TABLE t DROP secret")
     db.execute("INSERT INTO t VALUES (2, 'b', 8)")
 
-    assert row == ("1 2",)
+    assert row == ("[1, 2]" if postgres.version >= 15 else None,)
     assert hr.listen().rows("t") == [("a", 1), ("b", 2)]
     assert hr.held() == []
 
