@@ -137,6 +137,18 @@ def test_an_image_without_some_columns_is_a_partial_update(compiled: bool) -> No
 
 
 @BOTH
+def test_what_the_new_row_does_not_tell_stands_in_the_old_one(compiled: bool) -> None:
+    """A server may log the old row whole and of the new one only what is different."""
+    some = [False, False, True, False]
+    data = model.row(TABLE, A) + model.row(TABLE, B, some)
+    books = Books(TABLE, compiled).add(
+        model.table_map(TABLE), model.rows(UPDATE, 4, data, images=([True] * 4, some))
+    )
+    (delta,) = books.collector.drain()
+    assert (delta.upserts.data, delta.partials) == (framed("1", "甲", "n", ""), ())
+
+
+@BOTH
 @pytest.mark.parametrize("told", [[False] * 4, [True, True, False, True]], ids=["nothing", "not all"])
 def test_an_insert_that_does_not_tell_every_column_holds_the_table(told: list[bool], compiled: bool) -> None:
     """Its defaults are known to the source alone."""

@@ -257,6 +257,11 @@ def test_what_no_kind_can_hold_is_kept_for_a_person(sample: Sample, raw: bytes, 
             "1970-01-01 00:00:01.001+00",
         ),
         (
+            Sample("TIMESTAMP", 17, b"\3", Kind.TIMESTAMPTZ, bytes.fromhex),
+            bytes(5) + b"\x0a",
+            "1970-01-01 00:00:00.001+00",
+        ),
+        (
             Sample("TIMESTAMP", 17, b"\0", Kind.TIMESTAMPTZ, bytes.fromhex),
             b"\x7f\xff\xff\xff",
             "2038-01-19 03:14:07+00",
