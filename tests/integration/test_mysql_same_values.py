@@ -118,5 +118,5 @@ def test_moments_are_what_the_server_says_in_utc(hear, shop, zone):
     shop.say("SET time_zone = '+00:00'")
     ((_, utc),) = shop.ask("SELECT id, CAST(瞬间 AS char) FROM 时刻")
 
-    assert to_text(Kind.TIMESTAMPTZ, moment) == f"{utc.rstrip('0')}+00"
-    assert to_text(Kind.TIMESTAMP, clock) == "2024-07-01 08:00:00.5"
+    assert to_text(Kind.TIMESTAMPTZ, moment or b"") == f"{utc.rstrip('0')}+00"
+    assert to_text(Kind.TIMESTAMP, clock or b"") == "2024-07-01 08:00:00.5"

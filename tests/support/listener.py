@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from agent.sources.postgresql.settings import PostgresqlSettings
 from agent.sources.postgresql.source import PostgresqlSource
 from agent.sources.settings import TableSettings
-from agent.sources.source import Limits
+from agent.sources.source import Limits, Source
 from proto.batch import Batch
 from proto.errors import TableHold
 from tests.support.mirror import Mirror
@@ -40,7 +40,7 @@ class Listener:
     def __init__(
         self, cluster: Cluster, database: str, *tables: TableSettings | str, **settings: Any
     ) -> None:
-        self.source = unopened(cluster, database, *tables, **settings)
+        self.source: Source = unopened(cluster, database, *tables, **settings)
         self.position = self.source.open("")
         self.mirror = Mirror()
         self.batches: list[Batch] = []
