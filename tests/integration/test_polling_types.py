@@ -278,6 +278,35 @@ def test_gbk_in_a_column_that_says_otherwise(tmp_path, mariadb, mariadb_database
         source.close()
 
 
+@pytest.mark.parametrize("by", ["odbc", "url"])
+def test_a_postgresql_that_checks_no_characters(postgres15, by):
+    """Its texts come as bytes: UTF-8 is read, GBK where the settings say so, and anything else is held."""
+    database = postgres15.new_database("ascii")
+    url = f"postgresql://postgres@127.0.0.1:{postgres15.port}/{database}"
+    with postgres15.connect() as admin:
+        admin.execute(f'DROP DATABASE "{database}"'.encode())
+        admin.execute(
+            f"CREATE DATABASE \"{database}\" ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0".encode()
+        )
+    with postgres15.connect(database) as admin:
+        for name, encoding in (("good", "utf-8"), ("old", "gbk"), ("bad", "gbk")):
+            word = "".join(f"\\x{byte:02x}" for byte in "汉字".encode(encoding))
+            admin.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, n text)".encode())
+            admin.execute(f"INSERT INTO {name} VALUES (1, E'{word}')".encode())
+    address = {"odbc": odbc_of(postgres15, database)} if by == "odbc" else {"url": url}
+    tables: list[dict[str, Any]] = [{"table": f"public.{name}"} for name in ("good", "old", "bad")]
+    tables[1]["charsets"] = {"n": "gbk"}
+    source = Followed(settings(tables, **address)).begin()
+    source.open("")
+    news(source, 0.2)
+    holds: list[Any] = source.holds()
+
+    assert source.mirror.rows("good") == source.mirror.rows("old") == [(1, "汉字")]
+    assert [(type(hold), hold.table) for hold in holds] == [(BadRow, "bad")]
+    source.close()
+    postgres15.drop_database(database)
+
+
 def test_a_column_is_what_the_settings_say(tmp_path):
     """Where the database's own word says too little: an epoch, a flag, a decimal in a text."""
     path = tmp_path / "kinds.db"

@@ -15,6 +15,7 @@ from agent.sources.polling.connection import (
     NativeColumn,
     NativeIndex,
     Row,
+    as_it_stores,
     ask_clock,
     mysql_timeout,
     session_statements,
@@ -28,7 +29,8 @@ from proto.values import Plain
 _DRIVERS: Final = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
 """SQLAlchemy's own choice for the last two is a driver that needs a compiler."""
 _CONNECT: Final[dict[str, dict[str, Any]]] = {
-    "psycopg": {"connect_timeout": 15},
+    # Where the server has no encoding of its own, the driver would take its words for bytes.
+    "psycopg": {"connect_timeout": 15, "client_encoding": "utf8"},
     "pymysql": {"connect_timeout": 15, "charset": "utf8mb4"},
 }
 _STATES: Final = {
@@ -61,6 +63,7 @@ class UrlDatabase:
         self.clock = ask_clock(self)
         for statement in session_statements(self.dialect, settings):
             self.query(statement)
+        self.dialect = as_it_stores(self)
         if self.dialect.name == "mysql":
             version = str(self.query("SELECT VERSION()")[0][0])
             self.query(mysql_timeout(version, settings.load.statement_timeout_s))

@@ -7,7 +7,7 @@ one table's trouble; everything else ends the session. No message repeats a valu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -122,6 +122,14 @@ def ask_clock(database: Database) -> Clock:
         return Clock(int(datetime.now().astimezone().utcoffset() / timedelta(microseconds=1)))  # type: ignore[operator]
     wall, utc = (stamp_us(str(word)) for word in database.query(database.dialect.now)[0])
     return Clock(wall - utc)
+
+
+def as_it_stores(database: Database) -> Dialect:
+    """A PostgreSQL that checks no characters gives texts as bytes, so that they are checked here."""
+    dialect = database.dialect
+    if dialect.casts != "type" or database.query("SHOW server_encoding")[0][0] != "SQL_ASCII":
+        return dialect
+    return replace(dialect, text_as_bytes=True)
 
 
 def utc_us(database: Database) -> int:

@@ -13,6 +13,7 @@ from agent.sources.polling.connection import (
     NativeColumn,
     NativeIndex,
     Row,
+    as_it_stores,
     ask_clock,
     mysql_timeout,
     session_statements,
@@ -67,6 +68,7 @@ class OdbcDatabase:
         self.clock = ask_clock(self)
         for statement in session_statements(self.dialect, settings):
             self.query(statement)
+        self.dialect = as_it_stores(self)
 
     def query(self, statement: str, parameters: Sequence[Plain] = ()) -> list[Row]:
         """All rows at once."""

@@ -118,7 +118,8 @@ class PollingSource:
 
     def proof(self) -> Proof | None:
         """When every watermark was read to its end last; what only a comparison finds is not in it."""
-        watched = [w.proven_s for w in self._watchers.values() if self._opened.watches(w.name)]
+        tables = self._tables
+        watched = [w.proven_s for w in self._watchers.values() if tables and tables.watches(w.name)]
         if not watched or not min(watched) or self._copies:
             return None
         return Proof(self._told, int(min(watched) * 1_000_000))
