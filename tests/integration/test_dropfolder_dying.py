@@ -58,7 +58,7 @@ class Clerk:
             silent = 0
             parts = [batch]
             while parts[-1].continues:
-                parts.append(desk.source.read(Limits(rows=2)))
+                parts += filter(None, [desk.source.read(Limits(rows=2))])
             # The commit: rows and position together.
             for part in parts:
                 desk.mirror.apply(part)

@@ -10,6 +10,7 @@ import pytest
 
 from agent.sources.dropfolder.settings import ColumnRule, OperationRule
 from agent.sources.source import Limits
+from proto.batch import Batch
 from proto.errors import BadRow, Diverged, Transient
 from proto.values import Kind
 from tests.support.dropfolders import Desk
@@ -243,7 +244,7 @@ def test_a_large_snapshot_comes_in_parts_and_is_one_effect(desk):
     desk.drop("人员1.csv", table(*((n, "王") for n in range(100))))
     desk.take()
     desk.drop("人员2.csv", table(*((n, "李") for n in range(50, 150))))
-    batches = []
+    batches: list[Batch] = []
     while not batches or batches[-1].continues:
         batches += filter(None, [desk.source.read(Limits(rows=30, wait_s=0.1))])
     for batch in batches:
@@ -289,7 +290,7 @@ def test_an_event_wakes_a_waiting_read(tmp_path):
     """Looking now and then is for what the system does not tell."""
     desk = Desk(tmp_path / "收件", rules=RULES)
     desk.settings = desk.settings.model_copy(update={"scan_every_s": 60})
-    desk.source = type(desk.source)(desk.settings, desk.source._mirror)
+    desk.source = type(desk.source)(desk.settings, desk.door)
     desk.open()
     assert desk.source.read(Limits(wait_s=0)) is None
     hidden = desk.folder / ".x"
@@ -309,8 +310,7 @@ def test_a_column_that_comes_later_is_compared_as_empty(desk):
     desk.take()
     desk.source.close()
     wider = Desk(desk.folder, rules=(*RULES, ColumnRule(name="tel")))
-    wider.mirror, wider.position = desk.mirror, desk.position
-    wider.source._mirror.mirror = desk.mirror
+    wider.door.mirror, wider.position = desk.mirror, desk.position
     wider.open()
     wider.drop("人员2.csv", "id,name,tel\n1,王,\n2,李,138\n")
     batch = None
@@ -328,7 +328,7 @@ def test_another_key_holds_the_table(desk):
     desk.source.close()
     other = Desk(desk.folder, rules=(ColumnRule(name="id"), ColumnRule(name="name")))
     other.position = desk.position
-    other.source._mirror.mirror = desk.mirror
+    other.door.mirror = desk.mirror
     other.open()
     other.drop("人员2.csv", table((1, "李")))
     other.take()

@@ -151,7 +151,8 @@ class Desk:
         self.batches = 0
         self.position = ""
         self.settings = desk_settings(folder, **table)
-        self.source = DropfolderSource(self.settings, MirrorDoor(self.mirror))
+        self.door = MirrorDoor(self.mirror)
+        self.source = DropfolderSource(self.settings, self.door)
 
     def drop(self, name: str, content: bytes | str) -> None:
         """Put a file in, whole at once."""
