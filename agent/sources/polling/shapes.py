@@ -66,7 +66,7 @@ class Shape:
 
     def value(self, kind: Kind, word: bytes) -> Plain:
         """A value as a parameter: as text that is cast, or as itself where types are only advice."""
-        if self.dialect.typeless or kind in INTEGERS:
+        if self.dialect.typeless or kind in INTEGERS or (kind is Kind.BYTES and self.dialect.casts != "type"):
             return to_plain(kind, word)
         text = to_text(kind, word)
         return text.removesuffix("+00") if kind is Kind.TIMESTAMPTZ and self.dialect.casts == "kind" else text
