@@ -47,6 +47,8 @@ class Dialect:
     typeless: bool = False
     """A column may hold other than its type says, so parameters are plain values and keys must be written one way."""
     schema_is_catalog: bool = False
+    snapshot: str = ""
+    """Begins a transaction in which all pages see one state; given where a driver would keep a whole result in memory."""
 
     def quote(self, name: str) -> str:
         """An identifier, whatever it contains."""
@@ -144,6 +146,8 @@ MYSQL: Final = Dialect(
     by_kind=_MYSQL_KINDS,
     bytes_of="CAST({0} AS BINARY)",
     schema_is_catalog=True,
+    # Debian's ODBC driver keeps 90 MiB of 400,000 rows, whatever it is told.
+    snapshot="START TRANSACTION WITH CONSISTENT SNAPSHOT",
 )
 SQLITE: Final = Dialect(
     "sqlite",

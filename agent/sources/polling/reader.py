@@ -124,12 +124,23 @@ class Reader:
         return (now_us // _DAY_US).to_bytes(4, signed=True) if kind is Kind.DATE else now_us.to_bytes(8)
 
     def everything(self, rows: int) -> Iterator[Frames]:
-        """The whole table in key order, by one statement."""
+        """The whole table in key order as it was at one moment: by one statement, or by pages of one transaction."""
+        if self._database.dialect.snapshot:
+            yield from self._snapshot(rows)
+            return
         statement = (
             f"SELECT {', '.join(self._columns)} FROM {self.shape.table} ORDER BY {', '.join(self._key)}"
         )
         for found in self._database.stream(statement, rows):
             yield self.shape.frames(found)
+
+    def _snapshot(self, rows: int) -> Iterator[Frames]:
+        self._database.query(self._database.dialect.snapshot)
+        page = self.page(b"", rows)
+        while page:
+            yield page
+            page = self.page(frames.keys(page.data, self.shape.schema.key_indexes)[-1], rows)
+        self._database.query("COMMIT")
 
     def estimate(self) -> int:
         """About how many rows there are, from the catalogue; 0 when it does not say."""
