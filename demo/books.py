@@ -136,8 +136,11 @@ def _there(engine: Engine) -> bool:
 
 
 def _rows(connection: Connection, table: Table, stream: str) -> list[Row[Any]]:
-    if not inspect(connection).has_table(table.name, schema=_schema(connection, table)):
+    looks, schema = inspect(connection), _schema(connection, table)
+    if not looks.has_table(table.name, schema=schema):
         return []
+    if {*table.columns.keys()} - {column["name"] for column in looks.get_columns(table.name, schema=schema)}:
+        return []  # it is still being made, step by step
     return list(connection.execute(select(table).where(table.c.stream == stream)))
 
 
