@@ -46,6 +46,13 @@ def check(settings: MysqlSettings) -> list[Finding]:
     return found
 
 
+_CASCADES: Final = """
+SELECT constraint_name, delete_rule, update_rule FROM information_schema.referential_constraints
+WHERE constraint_schema = %s AND table_name = %s
+"""
+_SILENT: Final = ("CASCADE", "SET NULL", "SET DEFAULT")
+
+
 class _Checks:
     """One look at one server."""
 
@@ -154,6 +161,14 @@ class _Checks:
         if left_out and shape.settings.columns is None:
             sentence = f"generated columns are left out: {', '.join(left_out)}"
             yield Finding(f"table {name}: generated columns", True, sentence)
+        rules = self._connection.rows(_CASCADES, (facts.schema, facts.name))
+        silent = [row[0] for row in rules if row[1] in _SILENT or row[2] in _SILENT]
+        if silent:
+            sentence = (
+                f"rows changed through the foreign key {silent[0]} are not in the log and stay in the copy"
+            )
+            fix = "let the department's programs change them, or compare and copy the table regularly"
+            yield Finding(f"table {name}: foreign key", True, sentence, fix)
         if not shape.schema.key:
             sentence = "it has no key: rows from now on are captured, rows that are there are not copied"
             fix = f"ALTER TABLE {facts.quoted} ADD PRIMARY KEY (…)"

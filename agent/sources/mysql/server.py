@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any, Final
 
-from agent.sources.mysql.connection import Connection
+from agent.sources.mysql.connection import LOGIN_FIX, Connection
 from agent.sources.mysql.events import EventType, header
 from agent.sources.mysql.gtids import DomainGtids, ServerGtids
 from agent.sources.mysql.place import MARIADB, Place, Spot
@@ -168,7 +168,7 @@ def claim(connection: Connection, replica_id: int, pause: Callable[[float], None
 
 def may_not_read_log(error: ExchangeError, user: str) -> ExchangeError:
     """A refusal to send the log names the grant it needs."""
-    if not isinstance(error, Credential):
+    if not isinstance(error, Credential) or error.fix != LOGIN_FIX:
         return error
     fix = f"GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO {user} (on MySQL: REPLICATION SLAVE, REPLICATION CLIENT)"
     return Credential(error.what, where=error.where, fix=fix)
