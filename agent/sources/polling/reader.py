@@ -92,15 +92,12 @@ class Reader:
         return self._word(found[0][0]) if found else None
 
     def rows(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """The rows that have exactly these keys now, by key."""
+        """The rows of these keys now, by their exact key; also others that the source's collation calls equal."""
         found: dict[bytes, bytes] = {}
-        wanted = set(keys)
         for rows in self._by_keys(self._columns, keys):
             data = self.shape.frames(rows)
             names = frames.keys(data.data, self.shape.schema.key_indexes)
-            found |= {
-                name: row for name, row in zip(names, frames.split(data.data), strict=True) if name in wanted
-            }
+            found.update(zip(names, frames.split(data.data), strict=True))
         return found
 
     def present(self, keys: Sequence[bytes]) -> set[bytes]:
