@@ -20,7 +20,7 @@ from agent.sources.mysql.events import (
     header,
     inflated,
 )
-from agent.sources.mysql.lane import OPERATIONS, Change, Lane, UnreadableValue, read_change
+from agent.sources.mysql.lane import OPERATIONS, Change, Lane, UnreadableValue
 from agent.sources.mysql.plan import Plan, PlanColumn
 from agent.sources.mysql.tablemap import ColumnType, MapColumn, TableMap, read_table_map
 from proto.batch import Delta
@@ -203,7 +203,7 @@ class Collector:
         if known is None or known.lane is None:
             return
         try:
-            self._take_rows(known.lane, known.run, read_change(event, len(known.lane.layouts)))
+            self._take_rows(known.lane, known.run, known.lane.change_in(event))
         except TableHold as hold:
             self._hold(known, hold)
 
