@@ -97,10 +97,10 @@ DELTAS = [
 ]
 
 
-@pytest.mark.parametrize("first", range(1, 200, 20))
+@pytest.mark.parametrize("first", range(1, 200, 33))
 def test_dying_before_any_step_with_snapshots(tmp_path, monkeypatch, first):
     """Accepted, refused and held files; the rooms are the same as without the death."""
-    for nth in range(first, first + 20, 7):
+    for nth in range(first, first + 33, 11):
         place = tmp_path / str(nth)
         place.mkdir()
         desk, died = run_dying(place, monkeypatch, nth, SNAPSHOTS, max_deletes_share=0.5)
@@ -115,10 +115,10 @@ def test_dying_before_any_step_with_snapshots(tmp_path, monkeypatch, first):
             return
 
 
-@pytest.mark.parametrize("first", range(1, 200, 20))
+@pytest.mark.parametrize("first", range(1, 200, 33))
 def test_dying_before_any_step_with_deltas(tmp_path, monkeypatch, first):
     """A repeated file stays without effect and a refused row is told once, wherever it ended."""
-    for nth in range(first, first + 20, 7):
+    for nth in range(first, first + 33, 11):
         place = tmp_path / str(nth)
         place.mkdir()
         table = {"mode": "delta", "operation": OperationRule(header="操作")}

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from agent.sources.dropfolder.inbox import is_wanted
 from agent.sources.dropfolder.settings import ColumnRule, DropfolderSettings, FolderTable, OperationRule
 from agent.sources.dropfolder.source import DropfolderSource
 from agent.sources.source import Limits, NoMirror, Page, Source
@@ -20,7 +21,7 @@ from tests.support.mirror import Mirror
 
 Row = tuple[Plain, ...]
 NULL = "\\N"
-QUICK = Limits(wait_s=0.12)
+QUICK = Limits(wait_s=0.01)
 
 
 class MirrorDoor:
@@ -203,8 +204,10 @@ class Desk:
             return list(csv.reader(file))[1:]
 
     def _is_quiet(self) -> bool:
-        taken = self.folder / ".exchange" / "taken"
-        return not [path for path in taken.iterdir() if not path.name.endswith(".json")]
+        """Whether nothing waits, neither in the folder nor under way."""
+        waiting = [path for path in self.folder.iterdir() if is_wanted(path.name, self.settings.tables)]
+        taken = (self.folder / ".exchange" / "taken").iterdir()
+        return all(path.is_dir() for path in waiting) and all(path.name.endswith(".json") for path in taken)
 
 
 def desk_settings(folder: Path, **table: Any) -> DropfolderSettings:
