@@ -25,6 +25,7 @@ from agent.capture import Capture
 from agent.exchange import Exchange, StoreLimits, migrate, open_exchange
 from agent.sources.postgresql.settings import PostgresqlSettings
 from agent.sources.postgresql.source import PostgresqlSource
+from agent.sources.source import Source
 from agent.worker import run_worker
 from proto.batch import Position
 from tests.bench import workload
@@ -70,7 +71,7 @@ def main() -> None:
 class Runs:
     """Runs capture until it is somewhere, and says what it cost."""
 
-    def __init__(self, source: PostgresqlSource, exchange: Exchange, profile: bool) -> None:
+    def __init__(self, source: Source, exchange: Exchange, profile: bool) -> None:
         self._source = source
         self._exchange = exchange
         self._profile = profile
