@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -173,6 +173,15 @@ def compare(source: dict[str, Any], books: Books) -> list[Equality]:
         ]
     finally:
         business.close()
+
+
+def against(known: Mapping[str, TableDigest], source: dict[str, Any], books: Books) -> list[Equality]:
+    """The same where the business cannot be asked, from what it is *known* to hold."""
+    settings = TypeAdapter[SourceSettings](SourceSettings).validate_python(source)
+    return [
+        Equality(schema.name, known[schema.name], books.exchange_digest(schema), books.central_digest(schema))
+        for schema in new_source(settings, NoMirror()).schemas()
+    ]
 
 
 def place(url: str) -> str:

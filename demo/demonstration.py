@@ -5,37 +5,37 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Final
 
-import psycopg
-from psycopg.conninfo import make_conninfo
-
 from agent.local import LocalClient
 from agent.local.client import NotRunning
-from demo import business
-from demo.books import Books, place
-from demo.embedded import EmbeddedPostgres
+from demo.books import Books, Equality, against, place
+from demo.bureaus.bureau import Bureau, Looking, Work
 from demo.show import Flow, Show
 from demo.system import SOURCE, CommandFailed, System, attempt, command
 from proto.v1.node_pb2 import StreamReport, TableReport
 
-PEOPLE: Final = 90_000
 COPY_TIMEOUT_S: Final = 120.0
 LOOK_S: Final = 0.25
 KILL_AT_S, RESTART_AT_S, FLOW_S = 6.0, 9.0, 18.0
 CATCH_UP_S: Final = 30.0
-PACE_S: Final = 0.01
+
+
+NewBureau = Callable[[Path, str, Path], Bureau]
+"""Makes a bureau from a folder, the account's password and the file it will stand in."""
 
 
 @dataclass(slots=True)
 class DayAtWork:
     """The bureau at work in a thread of its own."""
 
-    day: business.Day
+    day: Work
+    pace_s: float
     error: BaseException | None = None
     _stop: Event = field(default_factory=Event)
     _thread: Thread | None = None
@@ -55,8 +55,8 @@ class DayAtWork:
 
     def _work(self) -> None:
         try:
-            while not self._stop.wait(PACE_S):
-                self.day.work(1)
+            while not self._stop.wait(self.pace_s):
+                self.day.work()
         except BaseException as error:
             self.error = error
             raise
@@ -65,17 +65,13 @@ class DayAtWork:
 class Demonstration:
     """Plays the acts one after another; :meth:`close` ends every process it started."""
 
-    def __init__(self, home: Path, show: Show) -> None:
+    def __init__(self, home: Path, show: Show, new_bureau: NewBureau) -> None:
         self._show = show
         self._home = home
         self._password = secrets.token_urlsafe(12)
-        self.server = EmbeddedPostgres(home / "postgresql", fsync=False)
-        self.system = System(
-            home / "nodes",
-            self._dsn(),
-            [{"table": f"public.{table}"} for table in business.TABLES],
-            source_settings={"manage_publication": False},
-        )
+        self.bureau = new_bureau(home, self._password, home / "nodes" / "capture.password")
+        source = self.bureau.source
+        self.system = System(home / "nodes", "", source["tables"], source_settings=source)
         self.transactions = 0
         self.kills = 0
         self._last = StreamReport()
@@ -89,23 +85,21 @@ class Demonstration:
         self._first_copy()
         self._day()
         equal = self._proof()
-        self._show.verdict(equal, self.transactions, self.kills)
+        self._show.verdict(equal, self.transactions, self.bureau.unit, self.kills)
         return equal
 
     def where(self) -> None:
         """Everything a person needs to look around while it all keeps running."""
         config, system = self.system.agent_config, self.system
         self._show.step("一切仍在运行", "Everything keeps running")
-        self._show.fact("业务 business", f"psql '{self.server.dsn(business.DATABASE)}'")
+        self._show.fact("业务 business", self.bureau.place())
         self._show.fact("交换 exchange", place(system.exchange_database))
         self._show.fact("中心 central", place(system.central_database))
         self._show.fact("配置 settings", f"{config}\n{system.central_config}")
         self._show.fact("日志 logs", f"{system.agent.log}\n{system.central.log}")
         self._show.fact("agent", f"{command('exchange-agent')} status --watch -c {config}")
         self._show.fact("central", f"{command('exchange-central')} status --watch -c {system.central_config}")
-        self._show.fact(
-            "pid", f"agent {system.agent.pid}, central {system.central.pid}, PostgreSQL {self.server.pid}"
-        )
+        self._show.fact("pid", f"agent {system.agent.pid}, central {system.central.pid}")
         self._show.say("按 Ctrl-C 停止并清理。", "Press Ctrl-C to stop and clean up.", style="bold")
 
     def close(self) -> None:
@@ -113,31 +107,11 @@ class Demonstration:
         for daemon in (self.system.agent, self.system.central):
             if daemon.running:
                 daemon.stop()
-        self.server.close()
-
-    def _dsn(self) -> str:
-        password = f"${{file:{self._home / 'nodes' / 'capture.password'}}}"
-        return make_conninfo(
-            host="127.0.0.1",
-            port=self.server.port,
-            dbname=business.DATABASE,
-            user=business.ACCOUNT,
-            password=password,
-        )
+        self.bureau.close()
 
     def _bureau(self) -> None:
-        self._show.step("人口局的业务数据库", "A population bureau's own database")
-        with self._show.waiting("启动 PostgreSQL，登记人口", "starting PostgreSQL, registering people"):
-            self.server.start()
-            self.server.create_database(business.DATABASE)
-            with self._business() as connection:
-                business.create(connection, PEOPLE, self._password)
-                version = connection.execute("SHOW server_version").fetchone()
-        self._show.fact("PostgreSQL", f"{version[0] if version else ''} · 127.0.0.1:{self.server.port}")
-        with self._business() as connection:
-            for table in business.TABLES:
-                self._show.fact(table, f"{count(connection, table):,} 行 rows")
-        self._show.fact("采集账号 account", f"{business.ACCOUNT}，只读 read-only")
+        self._show.step("人口局的业务数据", "A population bureau's own records")
+        self.bureau.open(self._show)
 
     def _nodes(self) -> None:
         self._show.step("中心与前置节点", "Central and a department's node: two processes, mutual TLS")
@@ -161,12 +135,8 @@ class Demonstration:
         self.system.raise_if_ended()
         if not missing:
             return
-        statements = [finding["fix"] for finding in missing]
-        self._show.sql(";\n".join(statements))
-        self._show.say("数据库管理员执行后再查：", "The administrator runs it, and we look again:")
-        with self._business() as connection:
-            for statement in statements:
-                connection.execute(statement.encode())
+        self._show.say("照它所说去做，再查一次：", "What it says is done, and we look again:")
+        self.bureau.mend(missing, self.system.agent_config, self._show)
         with self._show.waiting("检查", "checking"):
             missing = self._show.findings(self._findings())
         if missing:
@@ -184,10 +154,10 @@ class Demonstration:
         self._show.step("首次复制", "The first copy, while the bureau is open")
         self.system.agent.start()
         begun = time.monotonic()
-        follow_copy(self._report, self.system, self._show)
+        follow_copy(self._report, self.system, self.bureau.tables, self._show)
         took = time.monotonic() - begun
         with self.system.books() as books:
-            rows = sum(books.counts(table)[1] for table in business.TABLES)
+            rows = sum(books.counts(table)[1] for table in self.bureau.tables)
         rate = f"{rows / took:,.0f}"
         self._show.say(
             f"{rows:,} 行到达中心，{took:.1f} 秒（{rate} 行/秒）。",
@@ -196,8 +166,12 @@ class Demonstration:
 
     def _day(self) -> None:
         self._show.step("一天的工作", "A day's work: births, moves, corrections, deaths")
-        with self._business() as working, self._business() as looking, self.system.books() as books:
-            work = DayAtWork(business.Day(working))
+        with (
+            closing(self.bureau.working()) as working,
+            closing(self.bureau.looking()) as looking,
+            self.system.books() as books,
+        ):
+            work = DayAtWork(working, self.bureau.pace_s)
             work.start()
             try:
                 self._watch(work, looking, books)
@@ -205,8 +179,9 @@ class Demonstration:
                 work.stop()
             self.transactions = work.day.done
             self._catch_up(looking, books)
+        self.bureau.afterwards(self._show)
 
-    def _watch(self, work: DayAtWork, looking: psycopg.Connection[Any], books: Books) -> None:
+    def _watch(self, work: DayAtWork, looking: Looking, books: Books) -> None:
         begun, killed, restarted, line_at = time.monotonic(), False, False, 0.0
         with self._show.live() as live:
             while (now := time.monotonic() - begun) < FLOW_S and work.error is None:
@@ -240,14 +215,15 @@ class Demonstration:
             "代理重新启动，从断点继续。", "The agent is back and goes on where the data says it was.", "green"
         )
 
-    def _flow(self, work: DayAtWork, looking: psycopg.Connection[Any], books: Books, now: float) -> Flow:
+    def _flow(self, work: DayAtWork, looking: Looking, books: Books, now: float) -> Flow:
         report = self._report()
         self._last = report or self._last
         starting = "STARTING" if self.system.agent.running else "KILLED"
-        rows = [(table, count(looking, table), *books.counts(table)) for table in business.TABLES]
+        rows = [(table, looking.count(table), *books.counts(table)) for table in self.bureau.tables]
         return Flow(
             rows,
             work.day.done,
+            self.bureau.unit,
             report.state if report else starting,
             report.sentence if report else "",
             books.captured_seq(),
@@ -257,11 +233,10 @@ class Demonstration:
             now,
         )
 
-    def _catch_up(self, looking: psycopg.Connection[Any], books: Books) -> None:
-        row = looking.execute("SELECT pg_current_wal_insert_lsn() - '0/0'").fetchone()
-        last, deadline = int(row[0]) if row else 0, time.monotonic() + CATCH_UP_S
+    def _catch_up(self, looking: Looking, books: Books) -> None:
+        deadline = time.monotonic() + CATCH_UP_S
         with self._show.waiting("等待全部到达", "waiting until everything has arrived"):
-            while lsn(books.position()) < last or books.applied_seq() < books.captured_seq():
+            while not looking.is_read(books) or books.applied_seq() < books.captured_seq():
                 self.system.raise_if_ended()
                 if time.monotonic() > deadline:
                     return  # the proof will show what is missing
@@ -270,7 +245,7 @@ class Demonstration:
     def _proof(self) -> bool:
         self._show.step("证明", "The proof: every row of every table, on all three sides")
         with self._show.waiting("逐行比对", "comparing row by row"):
-            tables = self.system.compare()
+            tables = self._compare()
         self._show.proof(tables)
         return all(each.holds for each in tables)
 
@@ -284,28 +259,20 @@ class Demonstration:
         except NotRunning:
             return None
 
-    def _business(self) -> psycopg.Connection[Any]:
-        return self.server.connect(business.DATABASE)
+    def _compare(self) -> list[Equality]:
+        known = self.bureau.digests()
+        if known is None:
+            return self.system.compare()
+        with self.system.books() as books:
+            return against(known, self.system.source, books)
 
 
 _pause = Event()
 
 
-def count(connection: psycopg.Connection[Any], table: str) -> int:
-    """Rows of a table of the bureau."""
-    row = connection.execute(f'SELECT count(*) FROM "{table}"'.encode()).fetchone()
-    return int(row[0]) if row else 0
-
-
-def lsn(position: str) -> int:
-    """How far in the server's log ``pg/…/HIGH/LOW`` is; 0 for none."""
-    if not position:
-        return 0
-    high, low = position.split("/")[-2:]
-    return int(high, 16) << 32 | int(low, 16)
-
-
-def follow_copy(ask: Callable[[], StreamReport | None], system: System, show: Show) -> None:
+def follow_copy(
+    ask: Callable[[], StreamReport | None], system: System, tables: Sequence[str], show: Show
+) -> None:
     """Move the bars until everything is at central."""
     deadline, line_at = time.monotonic() + COPY_TIMEOUT_S, time.monotonic()
     with system.books() as books, show.copying() as bars:
@@ -313,12 +280,12 @@ def follow_copy(ask: Callable[[], StreamReport | None], system: System, show: Sh
             system.raise_if_ended()
             if time.monotonic() > deadline:
                 raise CommandFailed(f"the first copy did not end: {system.agent.tail()}")
-            tables = [(each.table, each.rows_copied, each.rows_expected) for each in _tables(ask())]
+            done = [(each.table, each.rows_copied, each.rows_expected) for each in _tables(ask())]
             if show.watched or time.monotonic() > line_at:
                 line_at = time.monotonic() + 1
-                bars.move(tables)
+                bars.move(done)
             _pause.wait(LOOK_S)
-        bars.finish([(table, *books.counts(table)) for table in business.TABLES])
+        bars.finish([(table, *books.counts(table)) for table in tables])
 
 
 def _tables(report: StreamReport | None) -> list[TableReport]:

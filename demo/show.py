@@ -36,6 +36,8 @@ class Flow:
     rows: Sequence[tuple[str, int, int, int]]
     """Table, rows in business, exchange and central database."""
     transactions: int
+    unit: tuple[str, str]
+    """What they are, in both languages."""
     state: str
     """The agent's own word, or KILLED and STARTING."""
     sentence: str
@@ -161,9 +163,9 @@ class Show:
         line.add_row(mark, sentence)
         self.console.print(line)
 
-    def sql(self, statement: str) -> None:
-        """What the administrator runs."""
-        self.console.print(Panel(Text(statement), title="SQL", title_align="left", border_style="yellow"))
+    def sql(self, statement: str, title: str = "SQL") -> None:
+        """What the administrator runs, or what a file says."""
+        self.console.print(Panel(Text(statement), title=title, title_align="left", border_style="yellow"))
 
     @contextmanager
     def waiting(self, chinese: str, english: str) -> Iterator[None]:
@@ -217,12 +219,12 @@ class Show:
             grid.add_row(each.table, *cells, "[bold green]＝[/]" if each.holds else "[bold red]≠[/]")
         self.console.print(grid)
 
-    def verdict(self, equal: bool, transactions: int, kills: int) -> None:
+    def verdict(self, equal: bool, done: int, unit: tuple[str, str], kills: int) -> None:
         """The last word."""
         if equal:
             text = (
-                f"[bold green]三方完全一致[/]：{transactions:,} 个事务，{kills} 次 kill -9，一行不多，一行不少。\n"
-                f"[bold green]All three are equal[/]: {transactions:,} transactions, {kills} kill -9, nothing lost, nothing twice."
+                f"[bold green]三方完全一致[/]：{done:,} {unit[0]}，{kills} 次 kill -9，一行不多，一行不少。\n"
+                f"[bold green]All three are equal[/]: {done:,} {unit[1]}, {kills} kill -9, nothing lost, nothing twice."
             )
         else:
             text = "[bold red]不一致[/] 见上表。\n[bold red]Not equal[/]: see the table above."
@@ -240,7 +242,9 @@ def _beside(count: int, business: int) -> Text:
 def _footer(flow: Flow) -> Iterator[Text]:
     state = flow.state
     colour = COLOURS.get(State(state), "red") if state in State.__members__ else "bold red"
-    line = Text.assemble("  agent ", (f"{state:<12}", colour), f" {flow.transactions:,} 个事务 transactions")
+    line = Text.assemble(
+        "  agent ", (f"{state:<12}", colour), f" {flow.transactions:,} {' '.join(flow.unit)}"
+    )
     line.append(f" · 时延 lag {flow.lag_s * 1000:,.0f} ms · {flow.seconds:.0f} s")
     yield line
     yield Text(

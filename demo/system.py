@@ -120,6 +120,7 @@ class System:
 
     home: Path
     business_dsn: str
+    """A PostgreSQL; "" when *source_settings* say all."""
     tables: list[dict[str, Any]]
     exchange_url: str = ""
     central_url: str = ""
@@ -174,13 +175,8 @@ class System:
     @property
     def source(self) -> dict[str, Any]:
         """The business database's section in the agent's YAML."""
-        return {
-            "kind": "postgresql",
-            "name": SOURCE,
-            "dsn": self.business_dsn,
-            "tables": self.tables,
-            **self.source_settings,
-        }
+        usual = {"kind": "postgresql", "dsn": self.business_dsn} if self.business_dsn else {}
+        return {"name": SOURCE, "tables": self.tables, **usual, **self.source_settings}
 
     def prepare(self) -> None:
         """Make configuration and certificates with the commands a user has."""
