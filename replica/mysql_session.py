@@ -61,11 +61,13 @@ class Session:
         """Execute; returns the rows found or changed. A warning goes to *complain*."""
         with self._driver.cursor() as cursor:
             cursor.execute(cast(str, statement))
+            changed = cursor.rowcount
             if complain is not None and cursor.warning_count:
                 cursor.execute("SHOW WARNINGS")
-                _, number, said = cursor.fetchall()[0]
-                complain(number, said)
-            return int(cursor.rowcount)
+                for level, number, said in cursor.fetchall():
+                    if level != "Note":
+                        complain(number, said)
+            return int(changed)
 
     def ask(self, question: str | bytes, values: Sequence[str | int] = ()) -> Rows:
         """The rows that answer *question*."""

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from agent.daemon.node import version_of_us
 from agent.exchange import open_exchange
+from agent.exchange.store import server_of
 from agent.jobs import WARN_DAYS
 from agent.link import Address, Link
 from agent.settings import Settings
@@ -71,16 +72,14 @@ def _exchange(settings: Settings) -> Finding:
     engine = open_exchange(settings.exchange.url.get_secret_value(), settings.node)
     try:
         with engine.connect() as connection:
-            # Rolled back: that it would work is all we want to know.
-            connection.exec_driver_sql("CREATE SCHEMA exchange_check_probe")
-            connection.rollback()
+            server_of(engine).probe(connection)
     except SQLAlchemyError as error:
         said = str(getattr(error, "orig", error)).strip().splitlines()[0]
         return Finding(
             "exchange database",
             False,
             f"{url.render_as_string(hide_password=True)}: {said}",
-            f'GRANT CREATE, CONNECT ON DATABASE "{url.database}" TO "{url.username}"',
+            server_of(engine).grant(url),
         )
     finally:
         engine.dispose()

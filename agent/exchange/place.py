@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from proto.errors import ExchangeError
@@ -60,6 +60,18 @@ class Place(Protocol):
 
     def translate(self, error: DBAPIError, where: str) -> ExchangeError | None:
         """What the daemon should do about it; None for a bug."""
+        ...
+
+
+class Server(Place, Protocol):
+    """A place whose rights somebody else grants."""
+
+    def probe(self, connection: Connection) -> None:
+        """Do what will be done and leave nothing of it; raises what the server says when it cannot be done."""
+        ...
+
+    def grant(self, url: URL) -> str:
+        """What an administrator types so that it can."""
         ...
 
 

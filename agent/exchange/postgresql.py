@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import URL, Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+from agent.exchange.guard import SessionGuard
 from proto.errors import Credential, DiskBlocked, ExchangeError, Fenced, Poisoned, Transient
 
 LOCK_WAIT_S: Final = 5
@@ -21,30 +22,6 @@ _CONNECT: Final[dict[str, object]] = {
     "options": "-c synchronous_commit=on -c timezone=UTC",
 }
 _TRANSIENT_CLASSES: Final = frozenset({"08", "40", "53", "55", "57"})
-
-
-class SessionGuard:
-    """An advisory lock on a connection that does nothing else."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def is_held(self) -> bool:
-        """The server frees the lock when the connection ends, so the connection is the lock."""
-        if self._connection.closed:
-            return False
-        try:
-            self._connection.execute(text("SELECT 1"))
-        except DBAPIError:
-            self._connection.invalidate()
-            self._connection.close()
-            return False
-        return True
-
-    def release(self) -> None:
-        """Close the connection and with it the lock."""
-        self._connection.invalidate()
-        self._connection.close()
 
 
 class PostgresqlPlace:
@@ -97,6 +74,15 @@ class PostgresqlPlace:
 
     def give_back(self, engine: Engine) -> None:
         """Autovacuum does it."""
+
+    def probe(self, connection: Connection) -> None:
+        """Rolled back: that it would work is all we want to know."""
+        connection.exec_driver_sql("CREATE SCHEMA exchange_check_probe")
+        connection.rollback()
+
+    def grant(self, url: URL) -> str:
+        """What an administrator types so that the role may do that."""
+        return f'GRANT CREATE, CONNECT ON DATABASE "{url.database}" TO "{url.username}"'
 
     def translate(self, error: DBAPIError, where: str) -> ExchangeError | None:
         """By SQLSTATE; a connection that broke has none."""

@@ -11,17 +11,25 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError
 
-from agent.exchange.place import Place, translated
+from agent.exchange.mysql import MysqlPlace
+from agent.exchange.place import Place, Server, translated
 from agent.exchange.postgresql import PostgresqlPlace
 from agent.exchange.sqlite import SqlitePlace
 from proto.errors import Refused
 
-PLACES: Final[dict[str, Place]] = {"sqlite": SqlitePlace(), "postgresql": PostgresqlPlace()}
+_MYSQL: Final = MysqlPlace()
+SERVERS: Final[dict[str, Server]] = {"postgresql": PostgresqlPlace(), "mysql": _MYSQL, "mariadb": _MYSQL}
+PLACES: Final[dict[str, Place]] = {"sqlite": SqlitePlace(), **SERVERS}
 
 
 def place_of(engine: Engine) -> Place:
     """The kind of database behind *engine*."""
     return PLACES[engine.dialect.name]
+
+
+def server_of(engine: Engine) -> Server:
+    """The kind of server behind *engine*."""
+    return SERVERS[engine.dialect.name]
 
 
 def open_exchange(url: str, node: str) -> Engine:

@@ -7,8 +7,13 @@ from functools import cache
 from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, MetaData, Table, Text
+from sqlalchemy.dialects import mysql
 
 _NONE: Final = "0"
+# A key of MySQL's must have a length, and its TEXT and BLOB end at 64 KiB.
+NAME: Final = Text().with_variant(mysql.VARCHAR(256, collation="utf8mb4_bin"), "mysql", "mariadb")
+WORDS: Final = Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+BLOB: Final = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ def tables(schema: str | None, prefix: str) -> Tables:
 
 
 def _text(name: str, *, key: bool = False) -> Column[str]:
-    return Column(name, Text, primary_key=key, nullable=False)
+    return Column(name, NAME if key else WORDS, primary_key=key, nullable=False)
 
 
 def _number(name: str, *, key: bool = False) -> Column[int]:
@@ -53,7 +58,7 @@ def _number(name: str, *, key: bool = False) -> Column[int]:
 
 
 def _bytes(name: str) -> Column[bytes]:
-    return Column(name, LargeBinary, nullable=False)
+    return Column(name, BLOB, nullable=False)
 
 
 def _checkpoint() -> list[Column[str] | Column[int] | Column[bytes]]:

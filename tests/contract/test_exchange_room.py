@@ -124,7 +124,7 @@ def test_the_migrated_tables_are_the_ones_the_code_knows(exchange: Exchange) -> 
         assert compare_metadata(context, known) == []
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "mysql+pymysql://x/y", "nonsense"])
+@pytest.mark.parametrize("url", ["sqlite://", "oracle+oracledb://x/y", "nonsense"])
 def test_an_address_that_cannot_be_an_exchange_database_is_refused(url: str) -> None:
     """The message says what would do."""
     with pytest.raises(Refused, match="sqlite:///"):

@@ -1,4 +1,4 @@
-"""Exchange databases for tests: a SQLite file, PostgreSQL 15, PostgreSQL 18."""
+"""Exchange databases for tests: a SQLite file, PostgreSQL 15, PostgreSQL 18, MariaDB."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NODE: Final = "bureau"
 STREAM: Final = "bureau/hr"
 ROOMY: Final = StoreLimits(min_free_bytes=0)
 
-KINDS: Final = ("sqlite", "postgresql15", "postgresql18")
+KINDS: Final = ("sqlite", "postgresql15", "postgresql18", "mariadb")
 
 
 class Killed(BaseException):
@@ -32,7 +32,7 @@ def exchange_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         return
     cluster = request.getfixturevalue(request.param.replace("postgresql", "postgres"))
     name = cluster.new_database("exchange")
-    yield f"postgresql+psycopg://postgres@127.0.0.1:{cluster.port}/{name}"
+    yield cluster.url(name)
     cluster.drop_database(name)
 
 

@@ -7,6 +7,7 @@ import sqlite3
 from typing import Any
 
 import psycopg
+import pymysql.cursors
 from sqlalchemy import Engine, event
 
 from tests.support.exchanges import Killed
@@ -41,6 +42,8 @@ class Fate:
     def _connect(self, dialect: Any, _record: Any, _args: Any, options: dict[str, Any]) -> None:
         if dialect.name == "sqlite":
             options["factory"] = _sqlite_connection(self)
+        elif dialect.name == "mysql":
+            options["cursorclass"] = _pymysql_cursor(self)
         else:
             options["cursor_factory"] = _psycopg_cursor(self)
 
@@ -68,6 +71,15 @@ def _sqlite_connection(fate: Fate) -> type[sqlite3.Connection]:
             return super().executemany(*args)
 
     return DyingConnection
+
+
+def _pymysql_cursor(fate: Fate) -> type[pymysql.cursors.Cursor]:
+    class DyingCursor(pymysql.cursors.Cursor):
+        def execute(self, *args: Any) -> Any:
+            fate.step()
+            return super().execute(*args)
+
+    return DyingCursor
 
 
 def _psycopg_cursor(fate: Fate) -> type[psycopg.Cursor[Any]]:

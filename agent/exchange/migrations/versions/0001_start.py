@@ -3,7 +3,9 @@
 from typing import Any, Final
 
 import sqlalchemy as sa
-from alembic import context, op
+from alembic import op
+
+from agent.exchange.migrations.steps import BLOB, NAME, ON_MYSQL, WORDS, make_append_only, make_table
 
 revision = "0001"
 down_revision = None
@@ -34,17 +36,14 @@ def upgrade() -> None:
     _table_state()
     _quarantine()
     _audit()
-    for statement in STATEMENTS[op.get_bind().dialect.name]:
+    if (dialect := op.get_bind().dialect.name) in ON_MYSQL:
+        make_append_only("exchange_audit")
+    for statement in STATEMENTS.get(dialect, ()):
         op.execute(statement)
 
 
-def _make(name: str, *columns: sa.Column[Any]) -> None:
-    place = context.config.attributes["place"]
-    op.create_table(f"{place.prefix}{name}", *columns, schema=place.schema)
-
-
 def _text(*names: str) -> list[sa.Column[Any]]:
-    return [sa.Column(name, sa.Text, nullable=False) for name in names]
+    return [sa.Column(name, WORDS, nullable=False) for name in names]
 
 
 def _number(*names: str) -> list[sa.Column[Any]]:
@@ -52,20 +51,20 @@ def _number(*names: str) -> list[sa.Column[Any]]:
 
 
 def _bytes(*names: str) -> list[sa.Column[Any]]:
-    return [sa.Column(name, sa.LargeBinary, nullable=False) for name in names]
+    return [sa.Column(name, BLOB, nullable=False) for name in names]
 
 
 def _flag(*names: str) -> list[sa.Column[Any]]:
     return [sa.Column(name, sa.Boolean, nullable=False) for name in names]
 
 
-def _key(name: str, kind: Any = sa.Text) -> sa.Column[Any]:
+def _key(name: str, kind: Any = NAME) -> sa.Column[Any]:
     return sa.Column(name, kind, primary_key=True, autoincrement=False, nullable=False)
 
 
 def _checkpoint() -> None:
     numbers = ("acknowledged_seq", "acknowledged_bytes", "bytes", "rows", "quarantine_id", "audit_id")
-    _make(
+    make_table(
         "checkpoint",
         _key("stream"),
         *_text("position"),
@@ -78,7 +77,7 @@ def _checkpoint() -> None:
 
 
 def _outbox() -> None:
-    _make(
+    make_table(
         "outbox",
         _key("stream"),
         _key("seq", sa.BigInteger),
@@ -90,7 +89,7 @@ def _outbox() -> None:
 
 
 def _table_state() -> None:
-    _make(
+    make_table(
         "table_state",
         _key("stream"),
         _key("name"),
@@ -105,7 +104,7 @@ def _table_state() -> None:
 
 
 def _quarantine() -> None:
-    _make(
+    make_table(
         "quarantine",
         _key("stream"),
         _key("id", sa.BigInteger),
@@ -118,7 +117,7 @@ def _quarantine() -> None:
 
 
 def _audit() -> None:
-    _make(
+    make_table(
         "audit",
         _key("stream"),
         _key("id", sa.BigInteger),
