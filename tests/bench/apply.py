@@ -1,6 +1,6 @@
 """How fast deltas become rows: 80 % inserts, 15 % updates, 5 % deletes of 12 columns and about 300 bytes.
 
-python -m tests.bench.apply [--base ROWS] [--changes ROWS] [--batch ROWS ...] [--only sqlite|postgres15|postgres18]
+python -m tests.bench.apply [--base ROWS] [--changes ROWS] [--batch ROWS ...] [--only sqlite|postgres15|postgres18|mariadb]
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from proto.schema import Column, TableSchema
 from proto.values import Kind, from_text
 from replica.opening import open_replica
 from replica.replica import Replica
+from tests.support.mariadb import MariadbServer
 from tests.support.postgres import Cluster
 
 KINDS = (
@@ -29,6 +30,7 @@ KINDS = (
 )
 SCHEMA = TableSchema("population", tuple(Column(f"c{n}", kind) for n, kind in enumerate(KINDS)), ("c0",))
 SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "8GB"}
+MARIADB_SETTINGS = {"innodb_buffer_pool_size": "512M", "innodb_log_file_size": "1G"}
 LOAD = 20_000
 
 
@@ -136,12 +138,14 @@ def engines(only: str | None) -> Iterator[dict[str, Engine]]:
     with (
         Cluster(15, settings=SETTINGS) as p15,
         Cluster(18, settings=SETTINGS) as p18,
+        MariadbServer(settings=MARIADB_SETTINGS) as mariadb,
         tempfile.TemporaryDirectory() as directory,
     ):
         urls = {
             "sqlite": f"sqlite:///{directory}/bench.db",
             "postgres15": p15.url(p15.new_database()),
             "postgres18": p18.url(p18.new_database()),
+            "mariadb": mariadb.url(mariadb.new_database()),
         }
         yield {name: create_engine(url) for name, url in urls.items() if only in {None, name}}
 
@@ -152,7 +156,7 @@ def main() -> None:
     parser.add_argument("--base", type=int, default=250_000)
     parser.add_argument("--changes", type=int, default=200_000)
     parser.add_argument("--batch", type=int, nargs="+", default=[20, 1_000, 20_000])
-    parser.add_argument("--only", choices=["sqlite", "postgres15", "postgres18"])
+    parser.add_argument("--only", choices=["sqlite", "postgres15", "postgres18", "mariadb"])
     options = parser.parse_args()
     print(f"frames {'compiled' if ACCELERATED else 'in Python'}; base {options.base:,} rows")
     with engines(options.only) as found:
