@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pymysql
 import pytest
 
 from agent.sources.source import Limits
@@ -210,6 +211,39 @@ def test_sixty_thousand_rows_of_one_transaction_come_in_parts(hear, shop):
     assert [part.continues for part in parts] == [True] * (len(parts) - 1) + [False]
     assert max(part.rows for part in parts) < 25_000
     assert len(listener.mirror.tables["t"]) == 60_000
+
+
+def test_a_row_larger_than_a_packet_arrives_whole(hear, shop):
+    """The protocol cuts at sixteen MiB; the row after it is found again."""
+    shop.say("CREATE TABLE t (id int PRIMARY KEY, v longtext)")
+    listener = hear("t", page_bytes=1 << 20)
+    shop.say("INSERT INTO t VALUES (1, repeat('大', 6000000)), (2, '小')", "INSERT INTO t VALUES (3, '后')")
+
+    rows = listener.listen(Limits(wait_s=3)).rows("t")
+    assert [(number, len(text)) for number, text in rows] == [(1, 6_000_000), (2, 1), (3, 1)]
+    assert [len(text) for _, text in listener.copy("t").rows("t")] == [6_000_000, 1, 1]
+
+
+def test_tables_without_transactions_are_followed(hear, shop):
+    """Each statement is a commit of its own; also one that fails midway."""
+    shop.say("CREATE TABLE t (id int PRIMARY KEY, v varchar(9)) ENGINE = MyISAM")
+    listener = hear("t")
+    shop.say("BEGIN", "INSERT INTO t VALUES (1, '一')", "ROLLBACK")
+    with pytest.raises(pymysql.err.IntegrityError):
+        shop.say("INSERT INTO t VALUES (2, '二'), (1, '重')")
+
+    assert listener.listen().rows("t") == shop.ask("SELECT id, v FROM t") == [(1, "一"), (2, "二")]
+    assert listener.copy("t").rows("t") == [(1, "一"), (2, "二")]
+
+
+def test_the_estimate_of_a_table_is_a_number(hear, shop):
+    """For the remaining time of a copy."""
+    shop.say(
+        "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t SELECT seq FROM seq_1_to_100", "ANALYZE TABLE t"
+    )
+    expected = hear("t").source.expected_rows("t")
+
+    assert (type(expected), expected) == (int, 100)
 
 
 def test_zero_dates_are_refused_or_null(hear, shop):

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
+import ipaddress
+import shutil
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pymysql
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from agent.sources.mysql.place import Place
 from agent.sources.source import Limits
+from demo.binaries import account
 from proto.errors import Credential, Diverged, Fenced, Gap, Transient
 from tests.support.mariadb import MariadbServer
 from tests.support.mysql import MysqlListener, Shop, end_dumps, purge, source_of
@@ -19,9 +29,18 @@ TABLE = "CREATE TABLE t (id int PRIMARY KEY, 名 varchar(20))"
 
 
 @pytest.fixture(scope="module")
-def own():
-    """A server that these tests may restart and reset."""
-    with MariadbServer() as server:
+def certificate():
+    """A certificate for this machine that is its own authority, where a server under another account finds it."""
+    with tempfile.TemporaryDirectory(prefix="exchange-certificate-") as folder:
+        Path(folder).chmod(0o755)
+        yield make_certificate(Path(folder))
+
+
+@pytest.fixture(scope="module")
+def own(certificate):
+    """A server that these tests may restart and reset; it protects the way to it for whoever asks."""
+    paths = {"ssl_ca": certificate, "ssl_cert": certificate, "ssl_key": certificate.with_suffix(".key")}
+    with MariadbServer(settings={name: str(path) for name, path in paths.items()}) as server:
         yield server
 
 
@@ -238,6 +257,43 @@ def test_a_server_that_is_away_is_a_passing_trouble(own, database):
     assert (finding.name, finding.passed) == ("connection", False)
 
 
+@pytest.mark.parametrize("setting", ["binlog_checksum = NONE", "log_bin_compress = ON"])
+def test_a_log_may_be_without_checksums_or_compressed(own, database, said, setting):
+    """Also when it becomes so midway."""
+    name, _, value = setting.partition(" = ")
+    listener = MysqlListener(own, database, "t")
+    said("INSERT INTO t VALUES (2, '二')", f"SET GLOBAL {setting}")
+    said(
+        "INSERT INTO t VALUES (3, repeat('三', 15))",
+        "CREATE TABLE long_named_table_for_a_long_statement (id int)",
+    )
+    listener.listen()
+    listener.reopen()
+    said("INSERT INTO t VALUES (4, '四')")
+    rows = listener.listen().rows("t")
+    said(f"SET GLOBAL {name} = {'CRC32' if value == 'NONE' else 'OFF'}")
+    listener.source.close()
+
+    assert [number for number, _ in rows] == [2, 3, 4]
+
+
+def test_the_way_to_the_server_is_protected_if_asked(own, database, said, certificate):
+    """Rows through an encrypted stream; a server that proves another name is refused."""
+    dsn = f"mysql://root@127.0.0.1:{own.port}/{database}?ssl_ca={certificate}"
+    listener = MysqlListener(own, database, "t", dsn=dsn)
+    said("INSERT INTO t SELECT seq, '密' FROM seq_100_to_30099")
+    mirror = listener.listen(Limits(wait_s=1))
+    assert len(mirror.tables["t"]) == 30_000
+    assert len(listener.copy("t").tables["t"]) == 30_001
+    listener.source.close()
+    for wrong in (
+        f"mysql://root@127.0.0.1:{own.port}/{database}?ssl=verify",
+        dsn.replace("127.0.0.1", "localhost"),
+    ):
+        with pytest.raises(Credential):
+            source_of(own, database, "t", dsn=wrong).open("")
+
+
 def test_changes_and_pages_meet_under_load(own, database):
     """A writer that never pauses; every row is there once, as it is in the end."""
     listener = MysqlListener(own, database, "t", page_rows=100)
@@ -283,3 +339,27 @@ def copy_beside(listener: MysqlListener) -> None:
         for page in listener.source.pages():
             listener.mirror.merge(page.schema, page.frames.data)
             done = page.is_last
+
+
+def make_certificate(folder: Path) -> Path:
+    """Certificate and key beside it, readable for a server that runs under another account."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "business")])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    builder = builder.add_extension(address, critical=False)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    path = folder / "server.pem"
+    path.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    secret = path.with_suffix(".key")
+    form = (
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
+    secret.write_bytes(key.private_bytes(*form))
+    if user := account():
+        shutil.chown(secret, user)
+    return path

@@ -103,7 +103,8 @@ class Catalog:
         found = ask(_TABLE, place)
         if not found:
             return None
-        schema, name, sort, engine, rows = found[0]
+        schema, name, sort, engine, estimate = found[0]
+        rows = int(estimate)
         json = self._json_columns(place)
         columns = tuple(_column(row, json) for row in ask(_COLUMNS, place))
         return TableFacts(
