@@ -256,6 +256,7 @@ def test_a_scan_is_the_whole_table(rig, source):
 
     assert plain_rows(source, "person") == rig.rows("person")
     assert source.expected_rows("visit") == 0
+    assert type(source.expected_rows("person")) is int
 
 
 def test_a_source_describes_itself(rig, source):

@@ -192,8 +192,7 @@ class JournalSource:
         database = connect(reading)
         try:
             reader = Reader(database, read_shape(database, settings), settings.parts)
-            for statement in dialect_of(database.dialect.name).begin:
-                database.query(statement)
+            # It is one moment already: a transaction of ours around it is one too many for SQLite.
             yield from reader.everything(self._settings.page_rows)
         finally:
             database.close()
