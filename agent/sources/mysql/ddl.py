@@ -88,17 +88,10 @@ _QUIET_DROPS: Final = {
     "USER",
     "ROLE",
 }
-_NOT_COLUMNS: Final = {
-    "KEY",
-    "INDEX",
-    "PRIMARY",
-    "FOREIGN",
-    "CONSTRAINT",
-    "CHECK",
-    "DEFAULT",
-    "PERIOD",
-    "SYSTEM",
-}
+_NOT_COLUMNS: Final = frozenset(
+    {"KEY", "INDEX", "PRIMARY", "FOREIGN", "CONSTRAINT", "CHECK", "DEFAULT", "PERIOD", "SYSTEM"}
+    | {"UNIQUE", "FULLTEXT", "SPATIAL", "PARTITION"}
+)
 _NOISE: Final = (
     "IF",
     "NOT",
