@@ -8,6 +8,7 @@ a migration can be done twice.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import Any, Final
 
 from pymysql.err import Error
@@ -174,5 +175,5 @@ def _lock_name(engine: Engine, stream: str) -> str:
 def _let_migrate(driver: Any, entry: ConnectionPoolEntry) -> None:
     """After the commit, and after any death of the transaction."""
     if driver is not None and entry.info.pop(_MIGRATING, False):
-        with driver.cursor() as cursor:
+        with suppress(Error), driver.cursor() as cursor:  # a broken connection has lost its locks already
             cursor.execute("DO RELEASE_ALL_LOCKS()")
