@@ -23,6 +23,7 @@ import yaml
 
 from demo.books import Books, Equality, compare
 from demo.embedded import free_port
+from proto.process.secrets import expand
 
 NODE: Final = "population"
 SOURCE: Final = "hr"
@@ -275,8 +276,9 @@ class System:
 
     def compare(self) -> list[Equality]:
         """Every table in business, exchange and central database."""
+        source = {name: expand(told) if isinstance(told, str) else told for name, told in self.source.items()}
         with self.books() as books:
-            return compare(self.source, books)
+            return compare(source, books)
 
 
 def _answers(port: int) -> bool:
