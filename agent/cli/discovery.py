@@ -48,6 +48,7 @@ class Offer:
         return ".".join(
             f'"{part.replace(chr(34), chr(34) * 2)}"' if _needs_quotes(part) else part
             for part in (self.schema, self.table)
+            if part
         )
 
     @property

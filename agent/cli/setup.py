@@ -31,10 +31,16 @@ OPTION_LIST = typer.Option(
 
 def init(  # noqa: PLR0913, PLR0917 - each is one option of the command line
     dsn: Annotated[
-        str, typer.Option(help="The business database: postgresql://user@host/database.", prompt=True)
+        str,
+        typer.Option(
+            help="What to listen to: a database's URL, an ODBC connection string, or a folder.", prompt=True
+        ),
     ],
     node: Annotated[str, typer.Option(help="This node's name at the platform.", prompt=True)],
     central: Annotated[str, typer.Option(help="The platform's address, host:port.", prompt=True)],
+    kind: Annotated[
+        str, typer.Option(help="The way of listening; the one that init recommends when left out.")
+    ] = "",
     out: Annotated[Path, typer.Option(help="Where to write the settings.")] = Path("agent.yaml"),
     source: Annotated[str, typer.Option(help="A short name for this database.")] = "main",
     table: Annotated[list[str] | None, OPTION_LIST] = None,
@@ -45,23 +51,17 @@ def init(  # noqa: PLR0913, PLR0917 - each is one option of the command line
         typer.Option(help="Directory with ca.pem, node.pem and node.key; beside the settings by default."),
     ] = None,
 ) -> None:
-    """Ask the business database what is there and write a commented settings file; change nothing else.
+    """Ask what is there and how it can be listened to, and write a commented settings file; change nothing else.
 
     Example: exchange-agent init --dsn postgresql://ex_capture@db.internal/population --node population
     --central platform.example:7443 --certificates population-bundle
     """
     with told():
-        from agent.cli.discovery import choose, tables
-        from agent.cli.picture import table as print_table
+        from agent.cli.proposing import propose
         from agent.cli.template import Answers, save
 
         out = out.absolute()
-        offers = tables(dsn)
-        print_table(
-            ("table", "size", "key", "suggestion"),
-            [(offer.place, offer.size, ", ".join(offer.key) or "—", offer.suggestion) for offer in offers],
-        )
-        chosen = choose(offers, table or [])
+        listening = propose(dsn, source, kind, table or [])
         answers = Answers(
             out=out,
             node=node,
@@ -71,9 +71,12 @@ def init(  # noqa: PLR0913, PLR0917 - each is one option of the command line
             socket=socket or (STANDARD_SOCKET if out == STANDARD else out.parent / "agent.sock"),
             certificates=certificates.absolute() if certificates else out.parent,
         )
-        save(answers, dsn, chosen, [offer for offer in offers if offer not in chosen])
-    tables_said = "1 table" if len(chosen) == 1 else f"{len(chosen)} tables"
-    say(f"\nwrote {out} with {tables_said}\nnext: exchange-agent check --config {out}")
+        save(answers, listening)
+    count = len(listening.chosen) + len(listening.samples)
+    tables_said = "1 table" if count == 1 else f"{count} tables"
+    say(
+        f"\nwrote {out} for a source of kind {listening.kind} with {tables_said}\nnext: exchange-agent check --config {out}"
+    )
 
 
 def _data(out: Path) -> Path:

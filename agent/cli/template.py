@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from agent.cli.discovery import Offer, without_password
+from agent.cli.discovery import Offer
+from agent.cli.places import hidden
+from agent.cli.samples import Sample
 from agent.settings import Settings
 from proto.errors import Refused
 from proto.process import SettingsError, load_settings
@@ -33,12 +36,6 @@ exchange:
 socket: {socket}
 
 sources:
-  - kind: postgresql
-    name: {source}
-    # Secrets stay outside this file: ${{file:/path}}, ${{env:NAME}}, or ${{cred:NAME}} for systemd's LoadCredential=.
-    dsn: {dsn}
-    # Only the columns listed here leave. 'name' is what the platform calls the table.
-    tables:
 """
 
 
@@ -56,11 +53,30 @@ class Answers:
     """The directory that holds ca.pem, node.pem and node.key."""
 
 
-def save(answers: Answers, dsn: str, chosen: list[Offer], others: list[Offer]) -> None:
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The way that was chosen, and what is to be shared."""
+
+    kind: str
+    setting: str
+    """``dsn``, ``url``, ``odbc`` or ``folder``."""
+    address: str
+    """With its password, which goes no further than its own file."""
+    chosen: Sequence[Offer] = ()
+    others: Sequence[Offer] = ()
+    samples: Sequence[Sample] = ()
+
+    def section(self, name: str) -> dict[str, Any]:
+        """As the settings will be read."""
+        tables = [_sampled(sample) for sample in self.samples] or [_offered(offer) for offer in self.chosen]
+        return {"kind": self.kind, "name": name, self.setting: self.address, "tables": tables}
+
+
+def save(answers: Answers, listening: Listening) -> None:
     """Write the file, and the password into one of its own; never over a file that is there."""
     secret = answers.out.parent / f"{answers.source}-password"
-    address, password = without_password(dsn, f"${{file:{secret}}}")
-    text = settings_text(answers, address, chosen, others)
+    address, password = hidden(listening.setting, listening.address, f"${{file:{secret}}}")
+    text = settings_text(answers, replace(listening, address=address))
     existing = [path for path in (answers.out, *([secret] if password else [])) if path.exists()]
     if existing:
         raise Refused("is already there", where=str(existing[0]), fix="choose another place with --out")
@@ -78,7 +94,7 @@ def save(answers: Answers, dsn: str, chosen: list[Offer], others: list[Offer]) -
         raise
 
 
-def settings_text(answers: Answers, dsn: str, chosen: list[Offer], others: list[Offer]) -> str:
+def settings_text(answers: Answers, listening: Listening) -> str:
     """The text of the file."""
     head = _HEAD.format(
         out=answers.out,
@@ -89,18 +105,73 @@ def settings_text(answers: Answers, dsn: str, chosen: list[Offer], others: list[
         key=_quoted(str(answers.certificates / "node.key")),
         exchange=_quoted(answers.exchange),
         socket=_quoted(str(answers.socket)),
-        source=answers.source,
-        dsn=_quoted(dsn),
     )
-    return head + "".join(_table(offer) for offer in chosen) + "".join(_left_out(offer) for offer in others)
+    return head + _source(answers.source, listening)
 
 
-def _table(offer: Offer) -> str:
+def _source(name: str, listening: Listening) -> str:
+    lines = [
+        f"  - kind: {listening.kind}",
+        f"    name: {name}",
+        "    # Secrets stay outside this file: ${file:/path}, ${env:NAME}, or ${cred:NAME} for systemd's LoadCredential=.",
+        f"    {listening.setting}: {_quoted(listening.address)}",
+        "    # Only the columns listed here leave. 'name' is what the platform calls the table.",
+        "    tables:",
+    ]
+    tables = [_sample(sample) for sample in listening.samples]
+    tables += [_table(offer, listening.kind) for offer in listening.chosen]
+    return "\n".join(lines) + "\n" + "".join(tables) + "".join(map(_left_out, listening.others))
+
+
+def _offered(offer: Offer) -> dict[str, Any]:
+    told = {"table": offer.place, "columns": list(offer.columns)}
+    return told if offer.key else told | {"append_only": True}
+
+
+def _sampled(sample: Sample) -> dict[str, Any]:
+    rules = [{"name": heading} for heading in sample.headings]
+    key = [sample.headings[0]]
+    return {
+        "table": _part(sample.table),
+        "files": sample.files,
+        "mode": "snapshot",
+        "key": key,
+        "rules": rules,
+    }
+
+
+def _sample(sample: Sample) -> str:
+    told = _sampled(sample)
+    rules = [f"          - {{name: {_quoted(heading)}}}" for heading in sample.headings]
+    lines = [
+        f"      - table: {_quoted(told['table'])}",
+        f"        files: {_quoted(sample.files)}",
+        "        # snapshot: each file is the whole table, and what is missing in it is deleted. delta: only what changed.",
+        "        mode: snapshot",
+        "        # The first column, as a guess: name those that tell one row from every other.",
+        f"        key: [{_quoted(told['key'][0])}]",
+        "        # Every column is text until you say more: kind, required, pattern, values (docs/dropfolder.md).",
+        "        rules:",
+        *rules,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _part(name: str) -> str:
+    """A name without a schema, as the settings write it."""
+    return '"' + name.replace('"', '""') + '"' if "." in name or '"' in name else name
+
+
+def _table(offer: Offer, kind: str) -> str:
     columns = ", ".join(_quoted(column) for column in offer.columns)
     lines = [
         f"      - table: {_quoted(offer.place)}  # {offer.size}, key {', '.join(offer.key) or 'none'}",
         f"        columns: [{columns}]",
     ]
+    if kind == "polling":
+        lines.append(
+            "        # watermark: COLUMN  # one that rises with every change; without it, only comparison"
+        )
     if not offer.key:
         lines.append("        append_only: true  # only if its rows are never changed or removed")
     return "\n".join(lines) + "\n"

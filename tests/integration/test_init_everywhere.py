@@ -1,0 +1,134 @@
+"""``init`` at whatever a department runs on: what it finds, what it recommends, and settings that load."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from agent.settings import Settings
+from demo.system import attempt, command
+from proto.process import load_settings
+from tests.support.mariadb import MariadbServer
+
+AGENT = command("exchange-agent")
+SECRET = "s3cret/@word"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A business database in one file."""
+    path = tmp_path / "business.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE 人员 (编号 INTEGER PRIMARY KEY, 姓名 TEXT)")
+        connection.execute("CREATE TABLE 日志 (what TEXT)")
+    return path
+
+
+def init(dsn: str, out: Path, *more: str) -> CompletedProcess[str]:
+    """As a person says it."""
+    where = ("--node", "hr", "--central", "central.example:7443", "--source", "hr", "--out", str(out))
+    return attempt(AGENT, "init", "--dsn", dsn, *where, *more)
+
+
+def source(out: Path) -> dict[str, Any]:
+    """The only source of a settings file, as it is read."""
+    return load_settings(out, Settings).sources[0].model_dump()
+
+
+def test_a_file_is_listened_to_through_triggers(file, tmp_path):
+    """Recommended with its reason; what is missing is a command; the table without a key stays out."""
+    done = init(str(file), tmp_path / "agent.yaml")
+
+    assert done.returncode == 0, done.stderr
+    assert "recommended: journal" in done.stdout
+    assert "missing for journal:" in done.stdout and "journal show-sql hr" in done.stdout
+    told = source(tmp_path / "agent.yaml")
+    assert told["kind"] == "journal"
+    assert [table["table"] for table in told["tables"]] == ["人员"]
+
+
+def test_another_way_can_be_chosen(file, tmp_path):
+    """The same file, asked with nothing but SELECT."""
+    done = init(f"sqlite:///{file}", tmp_path / "agent.yaml", "--kind", "polling")
+
+    assert done.returncode == 0, done.stderr
+    assert source(tmp_path / "agent.yaml")["kind"] == "polling"
+
+
+def test_a_way_that_is_not_there_is_refused(file, tmp_path):
+    """With those that are."""
+    done = init(str(file), tmp_path / "agent.yaml", "--kind", "mysql")
+
+    assert done.returncode == 2
+    assert "choose journal or polling" in done.stderr
+    assert not (tmp_path / "agent.yaml").exists()
+
+
+def test_odbc_is_asked(file, tmp_path):
+    """Any database with a driver; its password goes into its own file."""
+    out = tmp_path / "agent.yaml"
+    done = init(f"Driver={{SQLite3}};Database={file};PWD={SECRET}", out)
+
+    assert done.returncode == 0, done.stderr
+    assert "recommended: polling" in done.stdout
+    assert SECRET not in out.read_text() + done.stdout
+    assert source(out)["odbc"].get_secret_value().endswith(f"PWD={SECRET}")
+    assert stat.S_IMODE((tmp_path / "hr-password").stat().st_mode) == 0o600
+
+
+def test_a_folder_is_known_by_its_files(tmp_path):
+    """One table for each name; the headings become rules."""
+    folder = tmp_path / "收件"
+    folder.mkdir()
+    (folder / "人员2024.csv").write_bytes("身份证号,姓名\n1,王伟\n".encode("gb18030"))
+    (folder / "人员2025.csv").write_text("身份证号,姓名\n")
+    done = init(str(folder), tmp_path / "agent.yaml")
+
+    assert done.returncode == 0, done.stderr
+    assert "recommended: dropfolder" in done.stdout
+    (table,) = source(tmp_path / "agent.yaml")["tables"]
+    assert (table["table"], table["files"], table["key"]) == ("人员", "人员*.csv", ("身份证号",))
+    assert [rule["name"] for rule in table["rules"]] == ["身份证号", "姓名"]
+
+
+def test_an_empty_folder_says_what_to_put_into_it(tmp_path):
+    """There is nothing to guess from."""
+    (tmp_path / "收件").mkdir()
+    done = init(str(tmp_path / "收件"), tmp_path / "agent.yaml")
+
+    assert done.returncode == 2
+    assert "put one .csv or .xlsx of each table into it" in done.stderr
+
+
+def test_what_is_no_address_is_told_what_one_looks_like(tmp_path):
+    """No traceback."""
+    done = init("这不是地址", tmp_path / "agent.yaml")
+
+    assert done.returncode == 2
+    assert "mysql://user@host/database" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_mariadb_is_read_through_its_log(mariadb: MariadbServer, mariadb_database: str, tmp_path):
+    """An account without the right to read the log is told the exact grant; the password stays out of the settings."""
+    mariadb.execute("CREATE TABLE 人员 (编号 int PRIMARY KEY, 姓名 varchar(20))", database=mariadb_database)
+    mariadb.execute(
+        f"CREATE USER IF NOT EXISTS init_reader@'127.0.0.1' IDENTIFIED BY '{SECRET}'",
+        f"GRANT SELECT ON `{mariadb_database}`.* TO init_reader@'127.0.0.1'",
+    )
+    out = tmp_path / "agent.yaml"
+    dsn = f"mysql://init_reader:{SECRET.replace('/', '%2F')}@127.0.0.1:{mariadb.port}/{mariadb_database}"
+    done = init(dsn, out)
+    mariadb.execute("DROP USER init_reader@'127.0.0.1'")
+
+    assert done.returncode == 0, done.stderr
+    assert "recommended: mysql" in done.stdout
+    assert "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO 'init_reader'@" in done.stdout
+    assert "s3cret" not in out.read_text() + done.stdout
+    assert load_settings(out, Settings).sources[0].address.password == SECRET
+    assert [table["table"] for table in source(out)["tables"]] == [f"{mariadb_database}.人员"]
