@@ -68,6 +68,8 @@ def execute(url: str, statements: Sequence[str]) -> None:
     done = 0
     try:
         with engine.begin() as connection:
+            # A host or a name may hold a percent sign, which means something to drivers where there are parameters.
+            connection.execution_options(no_parameters=True)
             for statement in statements:
                 connection.exec_driver_sql(statement)
                 done += 1
