@@ -168,6 +168,8 @@ def test_the_agent_remembers(db, postgres, business, tmp_path):
         thread.start()
         until(lambda: (known := exchange.tables().get("人员")) is not None and known.state != State.SNAPSHOT)
         if then:
+            # Once what this session found is stored: a person orders the copy because of that.
+            until(lambda: capture.state.read().marker_us > 0)
             capture.order_copy("人员")
             until(lambda: exchange.tables()["人员"].state is State.RUNNING)
         for statement in statements:
