@@ -88,6 +88,10 @@ class Bureaus:
             print(self.system.agent.tail(40), self.system.central.tail(10), sep="\n")
         self.system.agent.kill()
         self.system.central.kill()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the business databases."""
         self._ends.close()
 
     # What people see
