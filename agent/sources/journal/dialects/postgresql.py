@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
-from agent.sources.journal.dialects.dialect import Dialect, JournalPlace, Trigger, Watched
+from agent.sources.journal.dialects.dialect import BIRTH, Dialect, JournalPlace, Trigger, Watched
 from proto.values import Kind
 
+ENTRY_BYTES: Final = 150
+"""Of an entry and its place in the index, without its key; rather too many."""
 _FUNCTION = """\
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp{settings} AS $exchange$
@@ -109,8 +112,15 @@ CREATE TABLE IF NOT EXISTS {self.table(journal)} (
         return [*found, f"GRANT SELECT, DELETE ON {self.table(journal)} TO {account}"]
 
     def size(self, journal: JournalPlace) -> str:
-        """With its index."""
-        return f"SELECT pg_catalog.pg_total_relation_size({self.literal(self.table(journal))}::regclass)"
+        """What waits to be read, by its numbers: a file that was large once stays large, which says nothing. Never more
+        than the file and its index."""
+        table = self.table(journal)
+        newest = f"SELECT k FROM {table} ORDER BY id DESC LIMIT 100"
+        return (
+            f"SELECT LEAST(pg_catalog.pg_total_relation_size({self.literal(table)}::regclass), "
+            f"(SELECT MAX(id) - MIN(id) FROM {table} WHERE op <> '{BIRTH}') "
+            f"* (SELECT {ENTRY_BYTES} + MAX(octet_length(k)) FROM ({newest}) AS newest))"
+        )
 
     def _key(self, row: str, table: Watched) -> str:
         parts = [f"{row}.{self.quoted(name)}::text" for name, _ in table.key]
