@@ -246,6 +246,21 @@ def test_the_estimate_of_a_table_is_a_number(hear, shop):
     assert (type(expected), expected) == (int, 100)
 
 
+def test_a_page_waits_for_what_it_has_seen(hear, shop):
+    """A row that came and went while a page was read must not stay in the copy."""
+    shop.say("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    source = (listener := hear("t")).source
+    source.start_copy("t", b"")
+    shop.say("INSERT INTO t VALUES (2)")
+    assert list(source.pages()) == []
+    # It rings when the page has been read; the stream has not been asked yet.
+    source._wakeup.pause(20)
+    assert list(source.pages()) == []
+    shop.say("DELETE FROM t WHERE id = 2")
+
+    assert listener.finish("t").rows("t") == [(1,)]
+
+
 def test_zero_dates_are_refused_or_null(hear, shop):
     """By the department's choice, and alike in a copy."""
     shop.say("SET sql_mode = ''", "CREATE TABLE t (id int PRIMARY KEY, d date, m datetime)")
