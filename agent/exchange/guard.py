@@ -13,6 +13,8 @@ class SessionGuard:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        # Kept, because a connection that SQLAlchemy gave up is closed only when Python finds nobody needs it.
+        self._driver = connection.connection.dbapi_connection
 
     def is_held(self) -> bool:
         """The server frees the lock when the connection ends, so the connection is the lock."""
@@ -21,18 +23,16 @@ class SessionGuard:
         try:
             self._connection.execute(text("SELECT 1"))
         except DBAPIError:
-            self._connection.invalidate()
-            self._connection.close()
+            self.release()
             return False
         return True
 
     def release(self) -> None:
-        """Close the connection and with it the lock; at once, not when Python finds nobody needs it any more."""
-        if self._connection.closed or self._connection.invalidated:
+        """Close the connection and with it the lock, at once."""
+        driver, self._driver = self._driver, None
+        if driver is None:
             return
-        driver = self._connection.connection.dbapi_connection
         self._connection.invalidate()
         self._connection.close()
         with suppress(self._connection.dialect.loaded_dbapi.Error):  # it was broken already
-            if driver is not None:
-                driver.close()
+            driver.close()
