@@ -74,7 +74,7 @@ def test_giving_up_is_a_gap_that_fresh_copies_mend(rig, source):
     assert mirror.rows("person") == rig.rows("person")
 
 
-@pytest.mark.parametrize("rig", ["sqlite", "postgres15"], indirect=True)
+@pytest.mark.parametrize("rig", DATABASES, indirect=True)
 def test_what_is_kept_is_measured_by_what_waits(rig, source):
     """Or the limit that made us give up our place would do so again and again: files do not shrink."""
     grow(rig, 10)
