@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,6 +67,8 @@ def _client(config: Path) -> StatusClient:
 
 
 def _watch(client: StatusClient, every: float, as_json: bool) -> None:
+    # Not by KeyboardInterrupt: where it strikes inside the channel's own clean-up, Python drops it.
+    before = signal.signal(signal.SIGINT, lambda *_: client.stop_watching())
     try:
         if as_json:
             for reply in client.watch(int(every * 1000)):
@@ -76,8 +79,8 @@ def _watch(client: StatusClient, every: float, as_json: bool) -> None:
         with Live(auto_refresh=False) as live:
             for reply in client.watch(int(every * 1000)):
                 live.update(_table(reply), refresh=True)
-    except KeyboardInterrupt:
-        return
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _plain(reply: status_pb2.ListNodesReply) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 
@@ -20,6 +20,7 @@ class StatusClient:
         self._target = target
         self._channel = channel(target, tls)
         self._stub = status_pb2_grpc.StatusStub(self._channel)  # type: ignore[no-untyped-call]
+        self._watching: Any = None
 
     def __enter__(self) -> Self:
         return self
@@ -40,11 +41,18 @@ class StatusClient:
         return reply
 
     def watch(self, interval_ms: int) -> Iterator[status_pb2.ListNodesReply]:
-        """Every node, again and again, until the caller stops listening."""
+        """Every node, again and again, until :meth:`stop_watching`."""
+        self._watching = self._stub.WatchNodes(status_pb2.WatchNodesRequest(interval_ms=interval_ms))
         try:
-            yield from self._stub.WatchNodes(status_pb2.WatchNodesRequest(interval_ms=interval_ms))
+            yield from self._watching
         except grpc.RpcError as error:
-            raise self._meant(error) from error
+            if not self._watching.cancelled():
+                raise self._meant(error) from error
+
+    def stop_watching(self) -> None:
+        """End :meth:`watch`; a signal's handler may call it."""
+        if self._watching is not None:
+            self._watching.cancel()
 
     def explain(self, node: str) -> list[str]:
         """One line per leg."""

@@ -216,7 +216,8 @@ def test_a_table_is_copied_afresh_on_order(agent: Agent) -> None:
     agent.start()
     until(mirrors(agent, 1, 2, 3, 4, 5))
     with agent.exchange._engine.begin() as connection:
-        room = '"hr.person"' if agent.exchange._place.schema is None else "hr.person"
+        quote = connection.dialect.identifier_preparer.quote_identifier
+        room = quote("hr.person") if agent.exchange._place.schema is None else "hr.person"
         connection.execute(text(f"DELETE FROM {room} WHERE id = 2"))
 
     agent.capture.order_copy("person")
