@@ -273,3 +273,24 @@ def test_the_business_needs_no_right_on_the_journal(rig, source):
         with rig.transaction() as writer:
             writer.say("DROP OWNED BY clerk")
             writer.say("DROP ROLE clerk")
+
+
+def test_an_address_without_a_driver_and_a_password_in_chinese(mariadb):
+    """Both connections complete the address in the same way; a password need not be Latin-1."""
+    database = mariadb.new_database("business")
+    mariadb.execute(
+        "CREATE OR REPLACE USER '读者'@'%' IDENTIFIED BY '口令é'",
+        f"GRANT ALL ON `{database}`.* TO '读者'@'%'",
+        f"CREATE TABLE `{database}`.person (id INTEGER PRIMARY KEY, name TEXT)",
+    )
+    known = settings(f"mariadb://读者:口令é@127.0.0.1:{mariadb.port}/{database}", ["person"])
+    made = plan(known)
+    execute(mariadb.url(database), [one for one in made.install() if not one.startswith("GRANT")])
+    source = JournalSource(known)
+    source.open("")
+    mariadb.execute(f"INSERT INTO `{database}`.person VALUES (1, '甲')")
+
+    assert followed(source).rows("person") == [(1, "甲")]
+
+    source.close()
+    mariadb.drop_database(database)

@@ -6,12 +6,12 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import create_engine, exc, make_url
-from sqlalchemy.pool import NullPool
+from sqlalchemy import exc
 
 from agent.sources.journal.dialects import Dialect, JournalPlace, Watched, dialect_of
 from agent.sources.journal.settings import JournalSettings
 from agent.sources.journal.watching import watched
+from agent.sources.polling.alchemy import engine_of
 from agent.sources.polling.connection import connect
 from agent.sources.polling.shapes import read_shape
 from proto.errors import Refused
@@ -64,7 +64,7 @@ def plan(settings: JournalSettings) -> Plan:
 
 def execute(url: str, statements: Sequence[str]) -> None:
     """Run *statements* as whoever *url* names, in one transaction where the database can. Raises Refused."""
-    engine = create_engine(make_url(url), poolclass=NullPool, hide_parameters=True)
+    engine = engine_of(url, "journal")
     done = 0
     try:
         with engine.begin() as connection:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, Engine, create_engine, exc, make_url
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, exc
 
 from agent.sources.journal.dialects import Dialect, Entry, JournalPlace
 from agent.sources.journal.dialects.dialect import BIRTH
 from agent.sources.journal.marks import Mark, Run
+from agent.sources.polling.alchemy import engine_of
 from agent.sources.polling.connection import Database, TableTrouble
 from proto.errors import Diverged, Gap, Transient
 
@@ -75,9 +75,7 @@ class Eraser:
     """The one connection that writes to the business database, and all it ever says is DELETE FROM the journal."""
 
     def __init__(self, url: str, dialect: Dialect, place: JournalPlace, source: str) -> None:
-        self._engine: Engine = create_engine(
-            make_url(url), poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True
-        )
+        self._engine = engine_of(url, source, isolation_level="AUTOCOMMIT")
         self._dialect, self._place, self._source = dialect, place, source
         self._link: Connection | None = None
 

@@ -68,7 +68,6 @@ class _Session:
     database: Database
     eraser: Eraser
     journal: Journal
-    birth: Entry
     watching: Watching
     mark: Mark
     confirmed: Position
@@ -245,7 +244,7 @@ class JournalSource:
             mark = self._start(journal, birth, eraser)
         watching = Watching(journal, self._settings)
         watching.verify()
-        return _Session(database, eraser, journal, birth, watching, mark, str(mark))
+        return _Session(database, eraser, journal, watching, mark, str(mark))
 
     def _start(self, journal: Journal, birth: Entry, eraser: Eraser) -> Mark:
         """What was noted before belongs to the first copies."""

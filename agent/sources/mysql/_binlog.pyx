@@ -13,7 +13,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from agent.sources.mysql import _binlog_values as values
-from agent.sources.mysql._binlog_values cimport CharTable, Target, little, store32, value_of
+from agent.sources.mysql._binlog_values cimport CharTable, Target, little, value_of
+from proto._texts cimport store32
 
 cdef enum:
     INSERT, UPDATE, DELETE

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 
 cdef struct Target:
@@ -27,21 +27,6 @@ cdef inline uint64_t big(const uint8_t *at, Py_ssize_t size) noexcept nogil:
     for number in range(size):
         value = value << 8 | at[number]
     return value
-
-
-cdef inline void store16(char *to, uint16_t value) noexcept nogil:
-    to[0] = <char>(value >> 8)
-    to[1] = <char>(value & 0xff)
-
-
-cdef inline void store32(char *to, uint32_t value) noexcept nogil:
-    store16(to, <uint16_t>(value >> 16))
-    store16(to + 2, <uint16_t>(value & 0xffff))
-
-
-cdef inline void store64(char *to, uint64_t value) noexcept nogil:
-    store32(to, <uint32_t>(value >> 32))
-    store32(to + 4, <uint32_t>value)
 
 
 cdef Py_ssize_t value_of(const Target *target, const uint8_t *at, Py_ssize_t length, char *to) noexcept nogil

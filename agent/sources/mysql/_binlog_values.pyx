@@ -9,6 +9,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t,
 from libc.string cimport memcpy, memset
 
 from agent.sources.mysql.charsets import decoder
+from proto._texts cimport store16, store32, store64
 
 cdef enum Way:
     # The numbers of ``agent.sources.mysql.reader.Way``.

@@ -162,39 +162,48 @@ class UrlDatabase:
         return translated(state, str(cause), self.where)
 
 
-def _engine(settings: PollingSettings) -> Engine:
-    url = _completed(settings)
-    if url.get_backend_name() == "sqlite":
-        path = Path(url.database or "").absolute()
-        # The file is opened so that nothing can write to it, not even a mistake of ours.
-        return create_engine(
-            "sqlite://",
-            creator=lambda: sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10),
-            poolclass=NullPool,
-            isolation_level="AUTOCOMMIT",
-        )
-    arguments = _CONNECT.get(url.get_driver_name(), {})
+def engine_of(address: str, where: str, **options: Any) -> Engine:
+    """An engine without a pool, for the account that *address* names. Raises Refused."""
+    url = _completed(address, where)
     try:
         return create_engine(
-            url,
-            poolclass=NullPool,
-            isolation_level="AUTOCOMMIT",
-            connect_args=arguments,
-            hide_parameters=True,
+            url, poolclass=NullPool, connect_args=_arguments(url), hide_parameters=True, **options
         )
     except (exc.NoSuchModuleError, ImportError) as error:
         fix = "take postgresql+psycopg, mysql+pymysql or sqlite, or install the driver"
-        what = f"there is no driver for {url.drivername}"
-        raise Refused(what, where=settings.name, fix=fix) from error
+        raise Refused(f"there is no driver for {url.drivername}", where=where, fix=fix) from error
 
 
-def _completed(settings: PollingSettings) -> URL:
+def _engine(settings: PollingSettings) -> Engine:
+    address = settings.url.get_secret_value() if settings.url else ""
+    url = _completed(address, settings.name)
+    if url.get_backend_name() != "sqlite":
+        return engine_of(address, settings.name, isolation_level="AUTOCOMMIT")
+    path = Path(url.database or "").absolute()
+    # The file is opened so that nothing can write to it, not even a mistake of ours.
+    return create_engine(
+        "sqlite://",
+        creator=lambda: sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10),
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+    )
+
+
+def _arguments(url: URL) -> dict[str, Any]:
+    """How the driver connects. A password as text would have to be Latin-1 for PyMySQL."""
+    arguments = _CONNECT.get(url.get_driver_name(), {})
+    if url.get_driver_name() == "pymysql" and url.password is not None:
+        return arguments | {"password": str(url.password).encode()}
+    return arguments
+
+
+def _completed(address: str, where: str) -> URL:
     """The URL with a driver that is installed with us."""
     try:
-        url = make_url(settings.url.get_secret_value() if settings.url else "")
+        url = make_url(address)
     except exc.ArgumentError:
         raise Refused(
-            "the address is not a URL", where=settings.name, fix="postgresql+psycopg://user@host/database"
+            "the address is not a URL", where=where, fix="postgresql+psycopg://user@host/database"
         ) from None
     driver = _DRIVERS.get(url.drivername)
     return url.set(drivername=f"{url.drivername}+{driver}") if driver else url
