@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -26,16 +27,21 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from proto.channel import Identity, identity_of_pem
 from proto.errors import Refused
+from proto.signing import PLATFORM_URI
 
 NODE_URI: Final = "urn:exchange:node:"
 OPERATOR_URI: Final = "urn:exchange:operator:"
+PERSON_URI: Final = "urn:exchange:person:"
 CA_DAYS: Final = 3650
 SERVER_DAYS: Final = 365
 NODE_DAYS: Final = 90
 OPERATOR_DAYS: Final = 365
+PLATFORM_DAYS: Final = 3650
+"""Long, because what it signed must be checked for years."""
 _CLOCK_SLACK: Final = timedelta(minutes=5)
 """A certificate begins a little early, for machines whose clock is behind."""
 _MAX_COMMON_NAME: Final = 64
+_Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,23 @@ class Authority:
         uri = x509.UniformResourceIdentifier(OPERATOR_URI + name)
         return self._issue(name, [uri], ExtendedKeyUsageOID.CLIENT_AUTH, days, start)
 
+    def issue_person(self, name: str, days: int = OPERATOR_DAYS, start: datetime | None = None) -> Issued:
+        """For a person who decides."""
+        uri = x509.UniformResourceIdentifier(PERSON_URI + name)
+        return self._issue(name, [uri], ExtendedKeyUsageOID.CLIENT_AUTH, days, start)
+
+    def issue_platform(self, name: str, days: int = PLATFORM_DAYS, start: datetime | None = None) -> Issued:
+        """For what the platform signs; opens no connection."""
+        key = ed25519.Ed25519PrivateKey.generate()
+        uri = x509.UniformResourceIdentifier(PLATFORM_URI + quote(name))
+        begin = start or datetime.now(UTC)
+        builder = (
+            _builder(_name(name), self.certificate.subject, key, begin, days)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([uri]), critical=False)
+        )
+        return Issued(builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM), _key_pem(key))
+
     def _issue(
         self,
         common_name: str,
@@ -174,7 +197,7 @@ def hosts_in(certificate: Path) -> list[str]:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, begin: datetime, days: int
+    subject: x509.Name, issuer: x509.Name, key: _Key, begin: datetime, days: int
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -219,5 +242,5 @@ def _signs_certificates() -> x509.KeyUsage:
     )
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _key_pem(key: _Key) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -21,7 +21,7 @@ from proto.v1 import node_pb2
 
 FINGERPRINTS_PER_NAME: Final = 2
 COMMANDS_WAITING: Final = 100
-_NODE, _OPERATOR = "node", "operator"
+_NODE, _OPERATOR, _PERSON = "node", "operator", "person"
 
 _BY_FINGERPRINT = select(CERTIFICATES, NowUs().label("now")).where(
     CERTIFICATES.c.fingerprint == bindparam("which")
@@ -88,6 +88,12 @@ class Registry:
         with writing(self._engine) as connection:
             self._add(connection, (_OPERATOR, name), fingerprint, not_after_us, who)
 
+    def add_person(self, name: str, fingerprint: str, not_after_us: int, who: str = "") -> None:
+        """Let a person in who decides; as :meth:`add`."""
+        check_name(name)
+        with writing(self._engine) as connection:
+            self._add(connection, (_PERSON, name), fingerprint, not_after_us, who)
+
     def revoke(self, node: str, who: str, reason: str) -> None:
         """Shut *node* out with all its certificates, from its next call on; a repeat changes nothing."""
         with writing(self._engine) as connection:
@@ -104,11 +110,11 @@ class Registry:
 
     def revoke_operator(self, name: str, who: str, reason: str) -> None:
         """Shut an operator out."""
-        with writing(self._engine) as connection:
-            if self._revoke(connection, (_OPERATOR, name), now_us(connection)):
-                audit.record(
-                    connection, audit.REGISTRY, "operator_revoked", name=name, who=who, reason=reason
-                )
+        self._revoke_all(_OPERATOR, name, who, reason)
+
+    def revoke_person(self, name: str, who: str, reason: str) -> None:
+        """Shut a person out with all certificates."""
+        self._revoke_all(_PERSON, name, who, reason)
 
     def retire(self, fingerprint: str, who: str, reason: str) -> None:
         """Refuse one certificate from now on; its node may go on with its other one."""
@@ -128,8 +134,12 @@ class Registry:
         """The operator this certificate speaks for. Raises NotAdmitted."""
         return self._admit(_OPERATOR, fingerprint, uri)
 
+    def admit_person(self, fingerprint: str, uri: str) -> str:
+        """The person this certificate speaks for. Raises NotAdmitted."""
+        return self._admit(_PERSON, fingerprint, uri)
+
     def usable(self) -> set[str]:
-        """The fingerprints that would be admitted now, of nodes and operators."""
+        """The fingerprints that would be admitted now, of nodes, operators and people."""
         c = CERTIFICATES.c
         query = select(c.fingerprint).where(c.revoked_us.is_(None), c.not_after_us > NowUs())
         with reading(self._engine) as connection:
@@ -247,6 +257,12 @@ class Registry:
         }
         connection.execute(insert(CERTIFICATES), {**entry, "added_us": now})
         audit.record(connection, audit.REGISTRY, f"{role}_added", **entry, who=who)
+
+    def _revoke_all(self, role: str, name: str, who: str, reason: str) -> None:
+        with writing(self._engine) as connection:
+            if self._revoke(connection, (role, name), now_us(connection)):
+                facts = {"name": name, "who": who, "reason": reason}
+                audit.record(connection, audit.REGISTRY, f"{role}_revoked", **facts)
 
     def _revoke(self, connection: Connection, owner: tuple[str, str], now: int) -> int:
         role, name = owner

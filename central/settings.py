@@ -53,6 +53,13 @@ class Operator(Section):
     key: Path
 
 
+class Signing(Section):
+    """What signs releases of the catalogue and receipts of deliveries."""
+
+    certificate: Path
+    key: Path
+
+
 class Limits(Section):
     """Reaching one is a named refusal, never a surprise."""
 
@@ -86,6 +93,12 @@ class Settings(Section):
     tls: Tls
     issuer: Issuer | None = None
     operator: Operator | None = None
+    signing: Signing | None = None
+    """Without it the catalogue cannot be released and nothing is delivered."""
+    policy: Path | None = None
+    """The policy profile; None = the one for the Measures of 2015 that comes with the program."""
+    console_decides: bool = True
+    """Whether commands on this machine may decide for a person named with --as; every one is on record as such."""
     limits: Limits = Limits()  # type: ignore[call-arg]
     ledger: Ledger = Ledger()  # type: ignore[call-arg]
     disk: Disk = Disk()  # type: ignore[call-arg]

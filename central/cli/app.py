@@ -13,6 +13,7 @@ from central.cli.init import init
 from central.cli.node import app as node_app
 from central.cli.options import DEFAULT_CONFIG, Config, settings_of
 from central.cli.output import fail
+from central.cli.people import departments, persons
 from central.cli.status import explain, status
 from central.cli.stream import app as stream_app
 from proto.errors import ExchangeError
@@ -32,6 +33,8 @@ app.command("status", short_help="Every node and stream: how far, how late.")(st
 app.command("explain", short_help="Where a node's data waits, why, and whose move it is.")(explain)
 app.add_typer(node_app, name="node")
 app.add_typer(stream_app, name="stream")
+app.add_typer(departments, name="department")
+app.add_typer(persons, name="person")
 
 
 @app.command(short_help="Take batches and apply them until told to stop.")

@@ -47,10 +47,12 @@ def init(
     url = database or f"sqlite:///{folder / 'central.db'}"
     authority = make_authority(organisation)
     server, operator = authority.issue_server(names), authority.issue_operator(OPERATOR)
+    platform = authority.issue_platform(names[0])
     tls = folder / "tls"
     save_authority(authority, tls / "ca.pem", tls / "ca.key")
     server.write(tls / "server.pem", tls / "server.key")
     operator.write(tls / "operator.pem", tls / "operator.key")
+    platform.write(tls / "platform.pem", tls / "platform.key")
     write_new(config, render(Answers(folder, f"{_bracketed(names[0])}:{port}", port, url)).encode())
     settings = load_settings(config, Settings)
     engine = open_store(settings.database.get_secret_value(), 1)

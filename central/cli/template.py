@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+FILES: Final = (
+    *("ca.pem", "ca.key", "server.pem", "server.key"),
+    *("operator.pem", "operator.key", "platform.pem", "platform.key"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
@@ -27,7 +32,7 @@ def render(answers: Answers) -> str:
         ("@DATABASE@", answers.database),
     ):
         text = text.replace(mark, json.dumps(value, ensure_ascii=False))
-    for name in ("ca.pem", "ca.key", "server.pem", "server.key", "operator.pem", "operator.key"):
+    for name in FILES:
         text = text.replace(f"@{name}@", json.dumps(str(answers.folder / "tls" / name), ensure_ascii=False))
     return text
 
@@ -65,6 +70,18 @@ issuer:
 operator:
   certificate: @operator.pem@
   key: @operator.key@
+
+# What signs the catalogue's releases and the receipts of deliveries. Not the server's key: what it signed is checked for years.
+signing:
+  certificate: @platform.pem@
+  key: @platform.key@
+
+# The policy profile: every number that comes from law. Left out: the Measures of 2015 (sd-2015), which come with the program.
+# policy: /etc/exchange-node/policy/cn-2025.yaml
+
+# Commands on this machine may decide for the person named with --as; each is on record as decided at the console.
+# With false, only people's own certificates decide, and nodes for people of their own department.
+console_decides: true
 
 # Every limit has a name; reaching one slows a node down or refuses with a code, and loses nothing.
 limits:

@@ -21,10 +21,12 @@ from central.appliers import Appliers
 from central.apply import Applier
 from central.daemon.chores import certificate_ends, forget_old
 from central.daemon.disk import Guarded, Room
+from central.daemon.office import desk_of
 from central.intake import Intake, Refusals
 from central.jobs import Expiry, Job, Jobs
 from central.registry import Registry
 from central.rpc.assembly import Budget
+from central.rpc.desk import DeskService
 from central.rpc.exchange import ExchangeService, Window
 from central.rpc.identity import Doorkeeper
 from central.rpc.node import NodeService
@@ -59,6 +61,7 @@ class Daemon:
         self._registry = Registry(self._engine)
         self._room = Room.of(settings)
         self._appliers = Appliers(self._applier, limits.apply_threads, limits.handover_bytes)
+        self._desk = desk_of(settings, self._engine)
         self._board = Board(self._engine, settings.heartbeat_s, self._appliers.trouble)
         self._intake_pool = ThreadPoolExecutor(limits.intake_threads, "intake")
         self._desk_pool = ThreadPoolExecutor(DESK_THREADS, "desk")
@@ -130,6 +133,7 @@ class Daemon:
             ),
             node=NodeService(door, self._registry, desk, self._settings.heartbeat_s),
             status=StatusService(door, (self._board, self._registry, explain), desk, closing),
+            desk=DeskService(door, self._desk, desk),
         )
 
     async def _sweep(self, server: Server) -> None:

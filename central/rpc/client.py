@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import grpc
 
 from proto.channel import CALL_DEADLINE_S, TlsFiles, channel, from_rpc
 from proto.errors import Transient
-from proto.v1 import status_pb2, status_pb2_grpc
+from proto.v1 import desk_pb2, desk_pb2_grpc, status_pb2, status_pb2_grpc
+
+DESK_DEADLINE_S: Final = 60.0
 
 
 class StatusClient:
@@ -63,8 +66,37 @@ class StatusClient:
             raise self._meant(error) from error
 
     def _meant(self, error: grpc.RpcError) -> Exception:
-        meant = from_rpc(error)
-        if type(meant) is Transient and not meant.where:
-            fix = meant.fix or "is 'exchange-central serve' running, and is 'advertise' its name?"
-            return Transient(meant.what, where=self._target, fix=fix)
-        return meant
+        return _meant(error, self._target)
+
+
+class DeskClient:
+    """The desk of a running central, for the person whose certificate it is."""
+
+    def __init__(self, target: str, tls: TlsFiles) -> None:
+        self._target = target
+        self._channel = channel(target, tls)
+        self._stub = desk_pb2_grpc.DeskStub(self._channel)  # type: ignore[no-untyped-call]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._channel.close()
+
+    def do(self, verb: str, **arguments: Any) -> Any:
+        """Do one verb; raises what the desk raised, Transient when it cannot be reached."""
+        request = desk_pb2.DeskRequest(verb=verb, arguments=json.dumps(arguments, ensure_ascii=False))
+        try:
+            return json.loads(self._stub.Do(request, timeout=DESK_DEADLINE_S).answer)
+        except grpc.RpcError as error:
+            raise _meant(error, self._target) from error
+
+
+def _meant(error: grpc.RpcError, target: str) -> Exception:
+    meant = from_rpc(error)
+    if type(meant) is Transient and not meant.where:
+        fix = meant.fix or "is 'exchange-central serve' running, and is 'advertise' its name?"
+        return Transient(meant.what, where=target, fix=fix)
+    return meant

@@ -33,6 +33,10 @@ class Admission(Protocol):
         """The operator's name; raises NotAdmitted."""
         ...
 
+    def admit_person(self, fingerprint: str, uri: str) -> str:
+        """The person's name; raises NotAdmitted."""
+        ...
+
     def usable(self) -> set[str]:
         """Every fingerprint that would be admitted now."""
         ...
@@ -55,6 +59,11 @@ class Doorkeeper:
     async def operator(self, context: Context) -> str:
         """The calling operator's name; raises NotAdmitted."""
         name: str = await self._run(self._admission.admit_operator, *caller(context))
+        return name
+
+    async def person(self, context: Context) -> str:
+        """The calling person's name; raises NotAdmitted."""
+        name: str = await self._run(self._admission.admit_person, *caller(context))
         return name
 
     async def patrol(self) -> None:

@@ -14,6 +14,8 @@ from grpc_health.v1.health import aio as health_aio
 from proto.channel import SERVER_OPTIONS, TlsFiles, server_credentials
 from proto.errors import Refused
 from proto.v1 import (
+    desk_pb2,
+    desk_pb2_grpc,
     exchange_pb2,
     exchange_pb2_grpc,
     node_pb2,
@@ -29,6 +31,7 @@ _NAMES: Final = (
     exchange_pb2.DESCRIPTOR.services_by_name["Exchange"].full_name,
     node_pb2.DESCRIPTOR.services_by_name["Node"].full_name,
     status_pb2.DESCRIPTOR.services_by_name["Status"].full_name,
+    desk_pb2.DESCRIPTOR.services_by_name["Desk"].full_name,
 )
 
 
@@ -39,6 +42,7 @@ class Services:
     exchange: exchange_pb2_grpc.ExchangeServicer
     node: node_pb2_grpc.NodeServicer
     status: status_pb2_grpc.StatusServicer
+    desk: desk_pb2_grpc.DeskServicer
 
 
 class Server:
@@ -52,6 +56,7 @@ class Server:
         exchange_pb2_grpc.add_ExchangeServicer_to_server(services.exchange, self._server)  # type: ignore[no-untyped-call]
         node_pb2_grpc.add_NodeServicer_to_server(services.node, self._server)  # type: ignore[no-untyped-call]
         status_pb2_grpc.add_StatusServicer_to_server(services.status, self._server)  # type: ignore[no-untyped-call]
+        desk_pb2_grpc.add_DeskServicer_to_server(services.desk, self._server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflection:
             _reflect(self._server)

@@ -14,7 +14,7 @@ import psycopg
 from sqlalchemy import URL, Connection, Engine, Pool, event
 from sqlalchemy.exc import DBAPIError
 
-from central.store.tables import SCHEMA
+from central.store.columns import SCHEMA
 from proto.errors import Credential, DiskBlocked, ExchangeError, Refused, Transient
 
 ROW_WAIT_S: Final = 3

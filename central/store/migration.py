@@ -10,9 +10,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect
 
+from central.store.columns import SCHEMA
 from central.store.databases import database_of
 from central.store.engine import writing
-from central.store.tables import SCHEMA
 from proto.errors import Refused
 
 VERSION_TABLE: Final = "central_version"

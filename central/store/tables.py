@@ -4,25 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    false,
-    text,
-)
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, false
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-SCHEMA: Final = "exchange_central"
-METADATA: Final = MetaData(schema=SCHEMA)
+from central.store.columns import METADATA, key, maybe, number, words
 
 
 class NowUs(FunctionElement[int]):
@@ -42,43 +29,26 @@ def _now_sqlite(_element: NowUs, _compiler: SQLCompiler, **_options: Any) -> str
     return "exchange_now_us()"
 
 
-def _text(name: str, default: str | None = None) -> Column[str]:
-    return Column(name, Text, nullable=False, server_default=default)
-
-
-def _number(name: str, default: int | None = None) -> Column[int]:
-    start = None if default is None else text(str(default))
-    return Column(name, BigInteger, nullable=False, server_default=start)
-
-
-def _maybe(name: str) -> Column[int | None]:
-    return Column(name, BigInteger)
-
-
-def _key(name: str, *, number: bool = False) -> Column[Any]:
-    return Column(name, BigInteger if number else Text, primary_key=True, autoincrement=False)
-
-
 NODES: Final = Table(
     "central_nodes",
     METADATA,
-    _key("node"),
-    _number("added_us"),
-    _maybe("revoked_us"),
-    _maybe("last_seen_us"),
-    _maybe("clock_skew_us"),
+    key("node"),
+    number("added_us"),
+    maybe("revoked_us"),
+    maybe("last_seen_us"),
+    maybe("clock_skew_us"),
     Column("report", LargeBinary),
 )
 
 CERTIFICATES: Final = Table(
     "central_certificates",
     METADATA,
-    _key("fingerprint"),
-    _text("role"),
-    _text("name"),
-    _number("not_after_us"),
-    _number("added_us"),
-    _maybe("revoked_us"),
+    key("fingerprint"),
+    words("role"),
+    words("name"),
+    number("not_after_us"),
+    number("added_us"),
+    maybe("revoked_us"),
     Index("central_certificates_name", "role", "name"),
 )
 
@@ -86,37 +56,37 @@ COMMANDS: Final = Table(
     "central_commands",
     METADATA,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    _text("node"),
+    words("node"),
     Column("verb", Integer, nullable=False),
-    _text("stream"),
-    _text("table_name"),
-    _number("asked_us"),
-    _text("asked_by"),
-    _maybe("finished_us"),
-    _text("outcome", ""),
+    words("stream"),
+    words("table_name"),
+    number("asked_us"),
+    words("asked_by"),
+    maybe("finished_us"),
+    words("outcome", ""),
     Index("central_commands_node", "node", "id"),
 )
 
 STREAMS: Final = Table(
     "central_streams",
     METADATA,
-    _key("stream"),
-    _text("node"),
-    _number("created_us"),
-    _number("epoch"),
-    _text("incarnation"),
-    _number("head_epoch", 0),
-    _number("head_seq", 0),
+    key("stream"),
+    words("node"),
+    number("created_us"),
+    number("epoch"),
+    words("incarnation"),
+    number("head_epoch", 0),
+    number("head_seq", 0),
     Column("head_digest", LargeBinary, nullable=False),
-    _number("accepted_at_us", 0),
-    _number("batches", 0),
-    _number("rows", 0),
-    _number("bytes", 0),
-    _text("state", "RUNNING"),
-    _text("code", ""),
-    _text("sentence", ""),
-    _text("fix", ""),
-    _text("evidence", ""),
+    number("accepted_at_us", 0),
+    number("batches", 0),
+    number("rows", 0),
+    number("bytes", 0),
+    words("state", "RUNNING"),
+    words("code", ""),
+    words("sentence", ""),
+    words("fix", ""),
+    words("evidence", ""),
     Column("adopts_next", Boolean, nullable=False, server_default=false()),
 )
 
@@ -124,12 +94,12 @@ STREAMS: Final = Table(
 LEDGER: Final = Table(
     "central_ledger",
     METADATA,
-    _key("stream"),
-    _key("seq", number=True),
-    _number("epoch"),
-    _number("rows"),
-    _number("bytes"),
-    _number("accepted_at_us"),
+    key("stream"),
+    key("seq", is_number=True),
+    number("epoch"),
+    number("rows"),
+    number("bytes"),
+    number("accepted_at_us"),
     Column("continues", Boolean, nullable=False),
     Column("digest", LargeBinary, nullable=False),
     Column("header", LargeBinary, nullable=False),
@@ -139,55 +109,55 @@ LEDGER: Final = Table(
 APPLIED: Final = Table(
     "central_applied",
     METADATA,
-    _key("stream"),
-    _number("seq", 0),
-    _number("epoch", 0),
+    key("stream"),
+    number("seq", 0),
+    number("epoch", 0),
     Column("digest", LargeBinary, nullable=False),
-    _text("position", ""),
-    _number("last_commit_us", 0),
-    _number("applied_at_us", 0),
-    _number("batches", 0),
-    _number("rows", 0),
-    _number("bytes", 0),
-    _text("owner", ""),
-    _number("token", 0),
-    _number("expires_us", 0),
-    _text("state", "RUNNING"),
-    _text("code", ""),
-    _text("sentence", ""),
-    _text("fix", ""),
-    _number("held_seq", 0),
-    _text("held_table", ""),
+    words("position", ""),
+    number("last_commit_us", 0),
+    number("applied_at_us", 0),
+    number("batches", 0),
+    number("rows", 0),
+    number("bytes", 0),
+    words("owner", ""),
+    number("token", 0),
+    number("expires_us", 0),
+    words("state", "RUNNING"),
+    words("code", ""),
+    words("sentence", ""),
+    words("fix", ""),
+    number("held_seq", 0),
+    words("held_table", ""),
 )
 
 GAPS: Final = Table(
     "central_gaps",
     METADATA,
-    _key("stream"),
-    _key("first_seq", number=True),
-    _key("at_us", number=True),
-    _number("last_seq"),
+    key("stream"),
+    key("first_seq", is_number=True),
+    key("at_us", is_number=True),
+    number("last_seq"),
     Column("digest", LargeBinary, nullable=False),
-    _text("who"),
-    _text("reason"),
+    words("who"),
+    words("reason"),
 )
 
 AUDIT: Final = Table(
     "central_audit",
     METADATA,
-    _key("chain"),
-    _key("n", number=True),
-    _number("at_us"),
-    _text("event"),
-    _text("facts"),
+    key("chain"),
+    key("n", is_number=True),
+    number("at_us"),
+    words("event"),
+    words("facts"),
     Column("digest", LargeBinary, nullable=False),
 )
 
 AUDIT_HEADS: Final = Table(
     "central_audit_heads",
     METADATA,
-    _key("chain"),
-    _number("n"),
+    key("chain"),
+    number("n"),
     Column("digest", LargeBinary, nullable=False),
 )
 
@@ -195,19 +165,19 @@ AUDIT_HEADS: Final = Table(
 REFUSALS: Final = Table(
     "central_refusals",
     METADATA,
-    _key("chain"),
-    _key("node"),
-    _key("code"),
-    _number("since_us"),
-    _number("times"),
-    _text("facts"),
+    key("chain"),
+    key("node"),
+    key("code"),
+    number("since_us"),
+    number("times"),
+    words("facts"),
 )
 
 EVIDENCE: Final = Table(
     "central_evidence",
     METADATA,
-    _key("chain"),
-    _key("n", number=True),
+    key("chain"),
+    key("n", is_number=True),
     Column("header", LargeBinary, nullable=False),
     Column("payload", LargeBinary, nullable=False),
 )

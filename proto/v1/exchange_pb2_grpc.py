@@ -39,6 +39,11 @@ class ExchangeStub:
                 request_serializer=proto_dot_v1_dot_exchange__pb2.PushRequest.SerializeToString,
                 response_deserializer=proto_dot_v1_dot_exchange__pb2.PushReply.FromString,
                 _registered_method=True)
+        self.Pull = channel.stream_stream(
+                '/exchange.v1.Exchange/Pull',
+                request_serializer=proto_dot_v1_dot_exchange__pb2.PullRequest.SerializeToString,
+                response_deserializer=proto_dot_v1_dot_exchange__pb2.PullReply.FromString,
+                _registered_method=True)
 
 
 class ExchangeServicer:
@@ -51,6 +56,14 @@ class ExchangeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Pull(self, request_iterator, context):
+        """One call per node for everything granted to it: hello with how far each grant has come, then receipts; deliveries
+        back, of all its grants, each in its own order. New grants, ends of grants and recalls arrive on the open call.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExchangeServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -58,6 +71,11 @@ def add_ExchangeServicer_to_server(servicer, server):
                     servicer.Push,
                     request_deserializer=proto_dot_v1_dot_exchange__pb2.PushRequest.FromString,
                     response_serializer=proto_dot_v1_dot_exchange__pb2.PushReply.SerializeToString,
+            ),
+            'Pull': grpc.stream_stream_rpc_method_handler(
+                    servicer.Pull,
+                    request_deserializer=proto_dot_v1_dot_exchange__pb2.PullRequest.FromString,
+                    response_serializer=proto_dot_v1_dot_exchange__pb2.PullReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -87,6 +105,33 @@ class Exchange:
             '/exchange.v1.Exchange/Push',
             proto_dot_v1_dot_exchange__pb2.PushRequest.SerializeToString,
             proto_dot_v1_dot_exchange__pb2.PushReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Pull(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/exchange.v1.Exchange/Pull',
+            proto_dot_v1_dot_exchange__pb2.PullRequest.SerializeToString,
+            proto_dot_v1_dot_exchange__pb2.PullReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -22,27 +22,38 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from proto.v1 import batch_pb2 as proto_dot_v1_dot_batch__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13proto/v1/node.proto\x12\x0b\x65xchange.v1\"\x84\x01\n\x0bTableReport\x12\r\n\x05table\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x10\n\x08sentence\x18\x04 \x01(\t\x12\x0b\n\x03\x66ix\x18\x05 \x01(\t\x12\x13\n\x0brows_copied\x18\x06 \x01(\x04\x12\x15\n\rrows_expected\x18\x07 \x01(\x04\"\x97\x03\n\x0cStreamReport\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x10\n\x08sentence\x18\x04 \x01(\t\x12\x0b\n\x03\x66ix\x18\x05 \x01(\t\x12\x10\n\x08position\x18\x06 \x01(\t\x12\x14\n\x0c\x63\x61ptured_seq\x18\x07 \x01(\x04\x12\x18\n\x10\x61\x63knowledged_seq\x18\x08 \x01(\x04\x12\x17\n\x0fwaiting_batches\x18\t \x01(\x04\x12\x15\n\rwaiting_bytes\x18\n \x01(\x04\x12\x15\n\rsource_lag_us\x18\x0b \x01(\x03\x12\x13\n\x0bpush_lag_us\x18\x0c \x01(\x03\x12\x11\n\tmarker_us\x18\r \x01(\x03\x12\x1a\n\x12retained_log_bytes\x18\x0e \x01(\x04\x12\x0c\n\x04rows\x18\x0f \x01(\x04\x12\r\n\x05\x62ytes\x18\x10 \x01(\x04\x12\x12\n\nrows_per_s\x18\x11 \x01(\x01\x12\x13\n\x0b\x62ytes_per_s\x18\x12 \x01(\x01\x12(\n\x06tables\x18\x13 \x03(\x0b\x32\x18.exchange.v1.TableReport\"\x92\x01\n\x10HeartbeatRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x63lock_us\x18\x02 \x01(\x03\x12*\n\x07streams\x18\x03 \x03(\x0b\x32\x19.exchange.v1.StreamReport\x12\x15\n\rdone_commands\x18\x04 \x03(\x04\x12\x18\n\x10refused_commands\x18\x05 \x03(\x04\"\xb9\x01\n\x07\x43ommand\x12\n\n\x02id\x18\x01 \x01(\x04\x12\'\n\x04verb\x18\x02 \x01(\x0e\x32\x19.exchange.v1.Command.Verb\x12\x0e\n\x06stream\x18\x03 \x01(\t\x12\r\n\x05table\x18\x04 \x01(\t\x12\x0b\n\x03who\x18\x05 \x01(\t\"M\n\x04Verb\x12\x14\n\x10VERB_UNSPECIFIED\x10\x00\x12\t\n\x05PAUSE\x10\x01\x12\n\n\x06RESUME\x10\x02\x12\x0c\n\x08SNAPSHOT\x10\x03\x12\n\n\x06RELOAD\x10\x04\"Z\n\x0eHeartbeatReply\x12\x10\n\x08\x63lock_us\x18\x01 \x01(\x03\x12&\n\x08\x63ommands\x18\x02 \x03(\x0b\x32\x14.exchange.v1.Command\x12\x0e\n\x06next_s\x18\x03 \x01(\r2O\n\x04Node\x12G\n\tHeartbeat\x12\x1d.exchange.v1.HeartbeatRequest\x1a\x1b.exchange.v1.HeartbeatReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13proto/v1/node.proto\x12\x0b\x65xchange.v1\x1a\x14proto/v1/batch.proto\"&\n\x13GetCatalogueRequest\x12\x0f\n\x07release\x18\x01 \x01(\x04\"I\n\rNodeCatalogue\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\"\x86\x01\n\rReadStatement\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x10\n\x08since_us\x18\x03 \x01(\x03\x12\x11\n\tproven_us\x18\x04 \x01(\x03\x12\x16\n\x0elast_change_us\x18\x05 \x01(\x03\x12\x0c\n\x04rows\x18\x06 \x01(\x04\x12\x0b\n\x03seq\x18\x07 \x01(\x04\"3\n\x0b\x41ttestation\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\x87\x01\n\nTableShape\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12*\n\x07\x63olumns\x18\x03 \x03(\x0b\x32\x19.exchange.v1.ColumnSchema\x12\x0b\n\x03key\x18\x04 \x03(\t\x12\x10\n\x08\x63\x61ptured\x18\x05 \x03(\t\x12\x0f\n\x07trouble\x18\x06 \x01(\t\"\x84\x01\n\x0bTableReport\x12\r\n\x05table\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x10\n\x08sentence\x18\x04 \x01(\t\x12\x0b\n\x03\x66ix\x18\x05 \x01(\t\x12\x13\n\x0brows_copied\x18\x06 \x01(\x04\x12\x15\n\rrows_expected\x18\x07 \x01(\x04\"\x97\x03\n\x0cStreamReport\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x10\n\x08sentence\x18\x04 \x01(\t\x12\x0b\n\x03\x66ix\x18\x05 \x01(\t\x12\x10\n\x08position\x18\x06 \x01(\t\x12\x14\n\x0c\x63\x61ptured_seq\x18\x07 \x01(\x04\x12\x18\n\x10\x61\x63knowledged_seq\x18\x08 \x01(\x04\x12\x17\n\x0fwaiting_batches\x18\t \x01(\x04\x12\x15\n\rwaiting_bytes\x18\n \x01(\x04\x12\x15\n\rsource_lag_us\x18\x0b \x01(\x03\x12\x13\n\x0bpush_lag_us\x18\x0c \x01(\x03\x12\x11\n\tmarker_us\x18\r \x01(\x03\x12\x1a\n\x12retained_log_bytes\x18\x0e \x01(\x04\x12\x0c\n\x04rows\x18\x0f \x01(\x04\x12\r\n\x05\x62ytes\x18\x10 \x01(\x04\x12\x12\n\nrows_per_s\x18\x11 \x01(\x01\x12\x13\n\x0b\x62ytes_per_s\x18\x12 \x01(\x01\x12(\n\x06tables\x18\x13 \x03(\x0b\x32\x18.exchange.v1.TableReport\"\xfc\x01\n\x10HeartbeatRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x63lock_us\x18\x02 \x01(\x03\x12*\n\x07streams\x18\x03 \x03(\x0b\x32\x19.exchange.v1.StreamReport\x12\x15\n\rdone_commands\x18\x04 \x03(\x04\x12\x18\n\x10refused_commands\x18\x05 \x03(\x04\x12.\n\x0c\x61ttestations\x18\x06 \x03(\x0b\x32\x18.exchange.v1.Attestation\x12\'\n\x06shapes\x18\x07 \x03(\x0b\x32\x17.exchange.v1.TableShape\x12\x0f\n\x07release\x18\x08 \x01(\x04\"\xc7\x01\n\x07\x43ommand\x12\n\n\x02id\x18\x01 \x01(\x04\x12\'\n\x04verb\x18\x02 \x01(\x0e\x32\x19.exchange.v1.Command.Verb\x12\x0e\n\x06stream\x18\x03 \x01(\t\x12\r\n\x05table\x18\x04 \x01(\t\x12\x0b\n\x03who\x18\x05 \x01(\t\"[\n\x04Verb\x12\x14\n\x10VERB_UNSPECIFIED\x10\x00\x12\t\n\x05PAUSE\x10\x01\x12\n\n\x06RESUME\x10\x02\x12\x0c\n\x08SNAPSHOT\x10\x03\x12\n\n\x06RELOAD\x10\x04\x12\x0c\n\x08\x44\x45SCRIBE\x10\x05\"k\n\x0eHeartbeatReply\x12\x10\n\x08\x63lock_us\x18\x01 \x01(\x03\x12&\n\x08\x63ommands\x18\x02 \x03(\x0b\x32\x14.exchange.v1.Command\x12\x0e\n\x06next_s\x18\x03 \x01(\r\x12\x0f\n\x07release\x18\x04 \x01(\x04\x32\x9d\x01\n\x04Node\x12G\n\tHeartbeat\x12\x1d.exchange.v1.HeartbeatRequest\x1a\x1b.exchange.v1.HeartbeatReply\x12L\n\x0cGetCatalogue\x12 .exchange.v1.GetCatalogueRequest\x1a\x1a.exchange.v1.NodeCatalogueb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.v1.node_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TABLEREPORT']._serialized_start=37
-  _globals['_TABLEREPORT']._serialized_end=169
-  _globals['_STREAMREPORT']._serialized_start=172
-  _globals['_STREAMREPORT']._serialized_end=579
-  _globals['_HEARTBEATREQUEST']._serialized_start=582
-  _globals['_HEARTBEATREQUEST']._serialized_end=728
-  _globals['_COMMAND']._serialized_start=731
-  _globals['_COMMAND']._serialized_end=916
-  _globals['_COMMAND_VERB']._serialized_start=839
-  _globals['_COMMAND_VERB']._serialized_end=916
-  _globals['_HEARTBEATREPLY']._serialized_start=918
-  _globals['_HEARTBEATREPLY']._serialized_end=1008
-  _globals['_NODE']._serialized_start=1010
-  _globals['_NODE']._serialized_end=1089
+  _globals['_GETCATALOGUEREQUEST']._serialized_start=58
+  _globals['_GETCATALOGUEREQUEST']._serialized_end=96
+  _globals['_NODECATALOGUE']._serialized_start=98
+  _globals['_NODECATALOGUE']._serialized_end=171
+  _globals['_READSTATEMENT']._serialized_start=174
+  _globals['_READSTATEMENT']._serialized_end=308
+  _globals['_ATTESTATION']._serialized_start=310
+  _globals['_ATTESTATION']._serialized_end=361
+  _globals['_TABLESHAPE']._serialized_start=364
+  _globals['_TABLESHAPE']._serialized_end=499
+  _globals['_TABLEREPORT']._serialized_start=502
+  _globals['_TABLEREPORT']._serialized_end=634
+  _globals['_STREAMREPORT']._serialized_start=637
+  _globals['_STREAMREPORT']._serialized_end=1044
+  _globals['_HEARTBEATREQUEST']._serialized_start=1047
+  _globals['_HEARTBEATREQUEST']._serialized_end=1299
+  _globals['_COMMAND']._serialized_start=1302
+  _globals['_COMMAND']._serialized_end=1501
+  _globals['_COMMAND_VERB']._serialized_start=1410
+  _globals['_COMMAND_VERB']._serialized_end=1501
+  _globals['_HEARTBEATREPLY']._serialized_start=1503
+  _globals['_HEARTBEATREPLY']._serialized_end=1610
+  _globals['_NODE']._serialized_start=1613
+  _globals['_NODE']._serialized_end=1770
 # @@protoc_insertion_point(module_scope)

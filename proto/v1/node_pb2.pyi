@@ -1,3 +1,4 @@
+from proto.v1 import batch_pb2 as _batch_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -6,6 +7,64 @@ from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class GetCatalogueRequest(_message.Message):
+    __slots__ = ("release",)
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    release: int
+    def __init__(self, release: _Optional[int] = ...) -> None: ...
+
+class NodeCatalogue(_message.Message):
+    __slots__ = ("document", "signature", "certificate")
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    document: bytes
+    signature: bytes
+    certificate: bytes
+    def __init__(self, document: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., certificate: _Optional[bytes] = ...) -> None: ...
+
+class ReadStatement(_message.Message):
+    __slots__ = ("stream", "table", "since_us", "proven_us", "last_change_us", "rows", "seq")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_US_FIELD_NUMBER: _ClassVar[int]
+    PROVEN_US_FIELD_NUMBER: _ClassVar[int]
+    LAST_CHANGE_US_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    table: str
+    since_us: int
+    proven_us: int
+    last_change_us: int
+    rows: int
+    seq: int
+    def __init__(self, stream: _Optional[str] = ..., table: _Optional[str] = ..., since_us: _Optional[int] = ..., proven_us: _Optional[int] = ..., last_change_us: _Optional[int] = ..., rows: _Optional[int] = ..., seq: _Optional[int] = ...) -> None: ...
+
+class Attestation(_message.Message):
+    __slots__ = ("statement", "signature")
+    STATEMENT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    statement: bytes
+    signature: bytes
+    def __init__(self, statement: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
+class TableShape(_message.Message):
+    __slots__ = ("stream", "table", "columns", "key", "captured", "trouble")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    CAPTURED_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    table: str
+    columns: _containers.RepeatedCompositeFieldContainer[_batch_pb2.ColumnSchema]
+    key: _containers.RepeatedScalarFieldContainer[str]
+    captured: _containers.RepeatedScalarFieldContainer[str]
+    trouble: str
+    def __init__(self, stream: _Optional[str] = ..., table: _Optional[str] = ..., columns: _Optional[_Iterable[_Union[_batch_pb2.ColumnSchema, _Mapping]]] = ..., key: _Optional[_Iterable[str]] = ..., captured: _Optional[_Iterable[str]] = ..., trouble: _Optional[str] = ...) -> None: ...
 
 class TableReport(_message.Message):
     __slots__ = ("table", "state", "code", "sentence", "fix", "rows_copied", "rows_expected")
@@ -68,18 +127,24 @@ class StreamReport(_message.Message):
     def __init__(self, stream: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., position: _Optional[str] = ..., captured_seq: _Optional[int] = ..., acknowledged_seq: _Optional[int] = ..., waiting_batches: _Optional[int] = ..., waiting_bytes: _Optional[int] = ..., source_lag_us: _Optional[int] = ..., push_lag_us: _Optional[int] = ..., marker_us: _Optional[int] = ..., retained_log_bytes: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., rows_per_s: _Optional[float] = ..., bytes_per_s: _Optional[float] = ..., tables: _Optional[_Iterable[_Union[TableReport, _Mapping]]] = ...) -> None: ...
 
 class HeartbeatRequest(_message.Message):
-    __slots__ = ("version", "clock_us", "streams", "done_commands", "refused_commands")
+    __slots__ = ("version", "clock_us", "streams", "done_commands", "refused_commands", "attestations", "shapes", "release")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CLOCK_US_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
     DONE_COMMANDS_FIELD_NUMBER: _ClassVar[int]
     REFUSED_COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    ATTESTATIONS_FIELD_NUMBER: _ClassVar[int]
+    SHAPES_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
     version: str
     clock_us: int
     streams: _containers.RepeatedCompositeFieldContainer[StreamReport]
     done_commands: _containers.RepeatedScalarFieldContainer[int]
     refused_commands: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, version: _Optional[str] = ..., clock_us: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamReport, _Mapping]]] = ..., done_commands: _Optional[_Iterable[int]] = ..., refused_commands: _Optional[_Iterable[int]] = ...) -> None: ...
+    attestations: _containers.RepeatedCompositeFieldContainer[Attestation]
+    shapes: _containers.RepeatedCompositeFieldContainer[TableShape]
+    release: int
+    def __init__(self, version: _Optional[str] = ..., clock_us: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamReport, _Mapping]]] = ..., done_commands: _Optional[_Iterable[int]] = ..., refused_commands: _Optional[_Iterable[int]] = ..., attestations: _Optional[_Iterable[_Union[Attestation, _Mapping]]] = ..., shapes: _Optional[_Iterable[_Union[TableShape, _Mapping]]] = ..., release: _Optional[int] = ...) -> None: ...
 
 class Command(_message.Message):
     __slots__ = ("id", "verb", "stream", "table", "who")
@@ -90,11 +155,13 @@ class Command(_message.Message):
         RESUME: _ClassVar[Command.Verb]
         SNAPSHOT: _ClassVar[Command.Verb]
         RELOAD: _ClassVar[Command.Verb]
+        DESCRIBE: _ClassVar[Command.Verb]
     VERB_UNSPECIFIED: Command.Verb
     PAUSE: Command.Verb
     RESUME: Command.Verb
     SNAPSHOT: Command.Verb
     RELOAD: Command.Verb
+    DESCRIBE: Command.Verb
     ID_FIELD_NUMBER: _ClassVar[int]
     VERB_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
@@ -108,11 +175,13 @@ class Command(_message.Message):
     def __init__(self, id: _Optional[int] = ..., verb: _Optional[_Union[Command.Verb, str]] = ..., stream: _Optional[str] = ..., table: _Optional[str] = ..., who: _Optional[str] = ...) -> None: ...
 
 class HeartbeatReply(_message.Message):
-    __slots__ = ("clock_us", "commands", "next_s")
+    __slots__ = ("clock_us", "commands", "next_s", "release")
     CLOCK_US_FIELD_NUMBER: _ClassVar[int]
     COMMANDS_FIELD_NUMBER: _ClassVar[int]
     NEXT_S_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
     clock_us: int
     commands: _containers.RepeatedCompositeFieldContainer[Command]
     next_s: int
-    def __init__(self, clock_us: _Optional[int] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., next_s: _Optional[int] = ...) -> None: ...
+    release: int
+    def __init__(self, clock_us: _Optional[int] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., next_s: _Optional[int] = ..., release: _Optional[int] = ...) -> None: ...

@@ -39,6 +39,11 @@ class NodeStub:
                 request_serializer=proto_dot_v1_dot_node__pb2.HeartbeatRequest.SerializeToString,
                 response_deserializer=proto_dot_v1_dot_node__pb2.HeartbeatReply.FromString,
                 _registered_method=True)
+        self.GetCatalogue = channel.unary_unary(
+                '/exchange.v1.Node/GetCatalogue',
+                request_serializer=proto_dot_v1_dot_node__pb2.GetCatalogueRequest.SerializeToString,
+                response_deserializer=proto_dot_v1_dot_node__pb2.NodeCatalogue.FromString,
+                _registered_method=True)
 
 
 class NodeServicer:
@@ -50,6 +55,13 @@ class NodeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCatalogue(self, request, context):
+        """The part of a catalogue release that is about this node, signed by the platform.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NodeServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -57,6 +69,11 @@ def add_NodeServicer_to_server(servicer, server):
                     servicer.Heartbeat,
                     request_deserializer=proto_dot_v1_dot_node__pb2.HeartbeatRequest.FromString,
                     response_serializer=proto_dot_v1_dot_node__pb2.HeartbeatReply.SerializeToString,
+            ),
+            'GetCatalogue': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCatalogue,
+                    request_deserializer=proto_dot_v1_dot_node__pb2.GetCatalogueRequest.FromString,
+                    response_serializer=proto_dot_v1_dot_node__pb2.NodeCatalogue.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -86,6 +103,33 @@ class Node:
             '/exchange.v1.Node/Heartbeat',
             proto_dot_v1_dot_node__pb2.HeartbeatRequest.SerializeToString,
             proto_dot_v1_dot_node__pb2.HeartbeatReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCatalogue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.Node/GetCatalogue',
+            proto_dot_v1_dot_node__pb2.GetCatalogueRequest.SerializeToString,
+            proto_dot_v1_dot_node__pb2.NodeCatalogue.FromString,
             options,
             channel_credentials,
             insecure,

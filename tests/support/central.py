@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from central.ca import Authority, Issued, make_authority, save_authority
 from central.daemon import Daemon
 from central.registry import Registry
-from central.settings import Disk, Limits, Operator, Settings, Tls
+from central.settings import Disk, Limits, Operator, Settings, Signing, Tls
 from central.store import migrate, open_store
 from demo.embedded import free_port
 from proto import codec, frames
@@ -210,6 +210,9 @@ class TestCentral:
         self.authority.issue_server(["localhost", "127.0.0.1"]).write(
             folder / "server.pem", folder / "server.key"
         )
+        self.authority.issue_platform("platform.example").write(
+            folder / "platform.pem", folder / "platform.key"
+        )
         self.engine = open_store(url, 4)
         migrate(self.engine)
         self.registry = Registry(self.engine)
@@ -236,6 +239,7 @@ class TestCentral:
                 key=self.folder / "server.key",
             ),
             operator=Operator(certificate=self.folder / "op.pem", key=self.folder / "op.key"),
+            signing=Signing(certificate=self.folder / "platform.pem", key=self.folder / "platform.key"),
             limits=self.limits,
             disk=Disk(least_free_bytes=self.least_free_bytes),
             heartbeat_s=1,
@@ -292,6 +296,12 @@ class TestCentral:
         issued = self.authority.issue_operator("admin")
         self.registry.add_operator("admin", issued.identity.fingerprint, issued.identity.not_after_us, "test")
         return self.client("admin", issued)
+
+    def person(self, name: str) -> NodeClient:
+        """Somebody who decides, with a certificate; make them known with :class:`central.people.Office`."""
+        issued = self.authority.issue_person(name)
+        self.registry.add_person(name, issued.identity.fingerprint, issued.identity.not_after_us, "test")
+        return self.client(name, issued)
 
     def rows(self, stream: str, schema: TableSchema = EVENTS) -> list[tuple[Any, ...]]:
         """What the platform's table holds, sorted."""

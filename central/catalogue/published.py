@@ -1,0 +1,51 @@
+"""What is in force: the entries of the newest release. Other rooms read the catalogue here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, Row, func, select
+
+from central.catalogue.entry import Entry
+from central.store.catalogue import ENTRIES, RELEASED, RELEASES
+from proto.errors import Refused
+
+_IN_FORCE: Final = (
+    select(ENTRIES)
+    .join(RELEASED, (ENTRIES.c.code == RELEASED.c.code) & (ENTRIES.c.version == RELEASED.c.version))
+    .where(RELEASED.c.until_release.is_(None))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An entry in force, and what says so."""
+
+    entry: Entry
+    version: int
+    release: int
+
+
+def newest_release(connection: Connection) -> int:
+    """Its number; 0 = none yet."""
+    return int(connection.execute(select(func.coalesce(func.max(RELEASES.c.release), 0))).scalar_one())
+
+
+def published(connection: Connection, code: str) -> Published:
+    """The entry in force under *code*. Raises Refused: what is not in the catalogue has no reader but its owner."""
+    row = connection.execute(_IN_FORCE.where(RELEASED.c.code == code)).one_or_none()
+    if row is None:
+        fix = "exchange-central catalogue list shows what is"
+        raise Refused("no such resource is in the sharing catalogue", where=code[:80], fix=fix)
+    return _published(connection, row)
+
+
+def published_of(connection: Connection, stream: str) -> list[Published]:
+    """The entries in force whose rows come from *stream*."""
+    rows = connection.execute(_IN_FORCE.where(ENTRIES.c.stream == stream).order_by(ENTRIES.c.code))
+    return [_published(connection, row) for row in rows.all()]
+
+
+def _published(connection: Connection, row: Row[tuple[object, ...]]) -> Published:
+    return Published(Entry.model_validate_json(row.document), row.version, newest_release(connection))

@@ -1,0 +1,83 @@
+"""Does verbs, each in one transaction; a refused attempt to change something is on record as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, Engine
+
+from central import audit
+from central.people import Actor, Turn, Verb
+from central.people.verb import DECISIONS
+from central.policy import Profile
+from central.store import now_us, reading, writing
+from proto.errors import Refused
+from proto.process import Section
+from proto.signing import Signer
+
+Who = Callable[[Connection], Actor]
+"""Finds the person who acts, in the transaction of the act."""
+MOST_FAULTS = 20
+
+
+class Desk:
+    """Every method is one transaction; a refusal of a change is one more."""
+
+    def __init__(
+        self, engine: Engine, profile: Profile, signer: Signer | None, verbs: Sequence[Verb]
+    ) -> None:
+        self._engine = engine
+        self._profile = profile
+        self._signer = signer
+        self._verbs: Mapping[str, Verb] = {verb.name: verb for verb in verbs}
+
+    @property
+    def verbs(self) -> tuple[Verb, ...]:
+        """What can be done here, by name."""
+        return tuple(self._verbs[name] for name in sorted(self._verbs))
+
+    def do(self, name: str, arguments: Mapping[str, Any], who: Who) -> Any:
+        """Do one verb; returns what JSON can say. Raises Refused, NotAdmitted, and what the database raises."""
+        verb = self._verbs.get(name)
+        if verb is None:
+            raise Refused(f"there is no verb {name[:60]!r}", where="desk", fix="ask for the list of verbs")
+        checked = _checked(verb, arguments)
+        if not verb.writes:
+            with reading(self._engine) as connection:
+                return self._act(connection, verb, checked, who(connection))
+        try:
+            with writing(self._engine) as connection:
+                return self._act(connection, verb, checked, who(connection))
+        except Refused as error:
+            self._note(verb, who, error)
+            raise
+
+    def _act(self, connection: Connection, verb: Verb, arguments: Section, actor: Actor) -> Any:
+        if verb.roles:
+            actor.demand(*verb.roles, what=verb.name)
+        turn = Turn(connection, self._engine, actor, self._profile, now_us(connection), self._signer)
+        return verb.act(turn, arguments)
+
+    def _note(self, verb: Verb, who: Who, error: Refused) -> None:
+        with writing(self._engine) as connection:
+            try:
+                actor = who(connection)
+            except Refused:
+                person, via = "", "unknown"
+            else:
+                person, via = actor.person, actor.via
+            facts: dict[str, audit.Fact] = {"verb": verb.name, "who": person, "via": via}
+            facts |= {"code": error.code, "what": error.what, "where": error.where}
+            audit.record(connection, DECISIONS, "refused", **facts)
+
+
+def _checked(verb: Verb, arguments: Mapping[str, Any]) -> Section:
+    try:
+        return verb.arguments.model_validate(arguments)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        said = [f"{'.'.join(map(str, fault['loc'])) or 'arguments'}: {fault['msg']}" for fault in faults]
+        more = f"; and {len(said) - MOST_FAULTS} more" if len(said) > MOST_FAULTS else ""
+        raise Refused("; ".join(said[:MOST_FAULTS]) + more, where=verb.name) from error

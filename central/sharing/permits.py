@@ -1,0 +1,97 @@
+"""A grant as the data path enforces it, judged by the database's clock in the transaction that uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, Row, select
+
+from central.sharing.terms import Terms
+from central.store.grants import GRANTS
+from proto.errors import NotAdmitted
+
+ACTIVE: Final = "active"
+
+
+class NotGranted(NotAdmitted):
+    """There is no right to this now."""
+
+    code = "NOT_GRANTED"
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """One grant, as it is at this moment."""
+
+    grant: str
+    version: int
+    state: str
+    sentence: str
+    consumer: str
+    """The node that may have it."""
+    department: str
+    resource: str
+    release: int
+    stream: str
+    table: str
+    mode: str
+    terms: Terms
+    secret: bytes
+    """The key of its pseudonyms; never leaves central."""
+    valid_from_us: int
+    valid_to_us: int
+
+    def refusal(self, now_us: int) -> str:
+        """Why nothing may flow at *now_us*; "" when it may."""
+        if self.state != ACTIVE:
+            return (
+                f"the grant is {self.state}: {self.sentence}"
+                if self.sentence
+                else f"the grant is {self.state}"
+            )
+        if now_us < self.valid_from_us:
+            return "the grant has not begun"
+        return "the grant has run out" if now_us >= self.valid_to_us else ""
+
+    def demand(self, now_us: int) -> None:
+        """Raise NotGranted when nothing may flow at *now_us*."""
+        if why := self.refusal(now_us):
+            raise NotGranted(
+                why, where=self.grant, fix=f"exchange-central share explain {self.consumer} {self.resource}"
+            )
+
+
+def permit(connection: Connection, grant: str) -> Permit:
+    """The grant called so, whatever its state. Raises NotGranted when there is none."""
+    row = connection.execute(select(GRANTS).where(GRANTS.c.grant_id == grant)).one_or_none()
+    if row is None:
+        raise NotGranted("no such grant", where=grant[:40])
+    return _permit(row)
+
+
+def permits(connection: Connection, consumer: str, mode: str = "exchange") -> Sequence[Permit]:
+    """Every grant *consumer* ever had in *mode*, ended ones too, by name: the node must hear of their end."""
+    query = select(GRANTS).where(GRANTS.c.consumer == consumer, GRANTS.c.mode == mode)
+    return [_permit(row) for row in connection.execute(query.order_by(GRANTS.c.grant_id)).all()]
+
+
+def _permit(row: Row[tuple[object, ...]]) -> Permit:
+    return Permit(
+        grant=row.grant_id,
+        version=row.version,
+        state=row.state,
+        sentence=row.sentence,
+        consumer=row.consumer,
+        department=row.department,
+        resource=row.resource,
+        release=row.release,
+        stream=row.stream,
+        table=row.table_name,
+        mode=row.mode,
+        terms=Terms.model_validate_json(row.terms),
+        secret=bytes(row.secret),
+        valid_from_us=row.valid_from_us,
+        valid_to_us=row.valid_to_us,
+    )

@@ -1,0 +1,44 @@
+"""What a grant says: the five elements of Article 29, and the limits a machine can check (Art. 25)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from central.catalogue.entry import LegalBasis
+from proto.process import Section
+
+Line = Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class Limits(Section):
+    """Reaching one makes delivery wait or refuses a query, with a sentence; None = not limited."""
+
+    rows_per_day: int | None = Field(None, ge=1)
+    hours: str | None = Field(None, pattern=r"^\d\d:\d\d-\d\d:\d\d$")
+    """Local time of the policy's zone, e.g. 22:00-06:00."""
+    query_rows: int = Field(100, ge=1, le=10_000)
+    """Of one query."""
+    queries_per_hour: int = Field(600, ge=1)
+
+
+class Terms(Section):
+    """Everything that bounds a grant but its days."""
+
+    business: Line
+    """For which duty the data is used."""
+    users: tuple[Line, ...] = Field(min_length=1)
+    """Who works with it."""
+    items: tuple[Line, ...] = Field(min_length=1)
+    """Columns, in the order they are delivered; keys included."""
+    masks: dict[str, Any] = Field(default_factory=dict)
+    """Column to mask, as proto/masks.py writes it."""
+    rows: dict[str, Any] | None = None
+    """Which rows, as proto/predicate.py writes it; None = all."""
+    purpose: Line
+    basis: LegalBasis | None = None
+    limits: Limits = Limits()  # type: ignore[call-arg]
+    is_directed: bool = False
+    """A statutory grant to this one recipient (Art. 5 ¶5)."""
+    at_end: Literal["keep", "withdraw"] = "keep"

@@ -1,0 +1,52 @@
+"""Grants: the right of one node to read some columns and rows of one resource until a day."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Column, Index, LargeBinary, Table
+
+from central.store.columns import METADATA, key, number, words
+
+GRANTS: Final = Table(
+    "central_grants",
+    METADATA,
+    key("grant_id"),
+    number("version"),
+    words("state"),
+    words("consumer"),
+    words("department"),
+    words("resource"),
+    number("entry_version"),
+    number("release"),
+    words("stream"),
+    words("table_name"),
+    words("mode"),
+    words("terms"),
+    Column("secret", LargeBinary, nullable=False),
+    number("valid_from_us"),
+    number("valid_to_us"),
+    number("created_us"),
+    number("changed_us"),
+    words("request", ""),
+    words("sentence", ""),
+    Index("central_grants_consumer", "consumer", "state"),
+    Index("central_grants_resource", "resource", "state"),
+    Index("central_grants_stream", "stream", "table_name"),
+)
+
+# Never deleted: who had access last year can always be told.
+GRANT_HISTORY: Final = Table(
+    "central_grant_history",
+    METADATA,
+    key("grant_id"),
+    key("n", is_number=True),
+    number("version"),
+    number("at_us"),
+    words("state"),
+    words("terms"),
+    number("valid_from_us"),
+    number("valid_to_us"),
+    words("who"),
+    words("reason"),
+)
