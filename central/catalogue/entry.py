@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from proto.process import Section
 
+_DURATION: Final = re.compile(r"P(?=.)(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+S)?)?", re.ASCII)
+
+
+def _duration(text: str) -> str:
+    if not _DURATION.fullmatch(text):
+        raise ValueError("is no ISO 8601 duration of days, hours, minutes and seconds, such as P1D or PT30M")
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_duration)]
 Words = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
@@ -127,7 +138,7 @@ class Entry(Section):
     open_condition: str = ""
     update_cycle: UpdateCycle
     update_cycle_text: str = ""
-    update_limit: str = Field(pattern=r"^P(?=.)(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+S)?)?$")
+    update_limit: Duration
     """ISO 8601 duration: how old the newest read may be."""
     published_on: str = ""
     related: tuple[str, ...] = ()

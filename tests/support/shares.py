@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, update
 
-from central.catalogue.entry import Binding, Entry, Item, ShareType, UpdateCycle
+from central.catalogue.entry import Binding, Entry, Item, UpdateCycle
 from central.catalogue.published import newest_release
 from central.people.codes import check_character
 from central.sharing.terms import Terms
@@ -28,13 +28,15 @@ def entry_of(code: str, stream: str, table: str, columns: Sequence[str], **other
     """An entry whose first column is the key; *other* are fields of Entry, or ``share`` = column to share type."""
     share: Mapping[str, str] = other.pop("share", {})
     items = tuple(
-        Item(
-            name=f"信息项{column}",
-            column=column,
-            type="C",
-            is_key=column == columns[0],
-            share_type=ShareType(share.get(column, "unconditional")),
-            condition="履行职责需要" if share.get(column) == "conditional" else "",
+        Item.model_validate(
+            {
+                "name": f"信息项{column}",
+                "column": column,
+                "type": "C",
+                "is_key": column == columns[0],
+                "share_type": share.get(column, "unconditional"),
+                "condition": "履行职责需要" if share.get(column) == "conditional" else "",
+            }
         )
         for column in columns
     )
