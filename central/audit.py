@@ -100,16 +100,21 @@ def append(connection: Connection, tip: Tip, event: str, facts: dict[str, Fact])
 
 def verify(connection: Connection, chain: str) -> int:
     """Walk *chain* from its first record; returns how many there are. Raises Diverged naming the first bad one."""
+    return sum(1 for _ in records(connection, chain))
+
+
+def records(connection: Connection, chain: str) -> Iterator[Record]:
+    """Every record of *chain* from the first, each checked before it is given; raises Diverged as :func:`verify`."""
     previous, n = START, 0
     for row in _records(connection, chain):
         entry = Record(row.chain, row.n, row.at_us, row.event, row.facts)
         if row.n != n + 1 or entry.digest(previous) != row.digest:
             raise Diverged(f"record {n + 1} is missing or was changed", where=f"audit chain {chain}")
         previous, n = row.digest, row.n
+        yield entry
     head = connection.execute(_HEAD, {"which": chain}).one_or_none()
     if (head.n, head.digest) != (n, previous) if head else n:
         raise Diverged(f"record {n + 1} is missing: the chain ends too early", where=f"audit chain {chain}")
-    return n
 
 
 def chains(connection: Connection) -> list[str]:

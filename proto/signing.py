@@ -63,6 +63,7 @@ class Verifier:
         except ValueError as error:
             raise SignatureWrong("the signer's certificate cannot be read") from error
         self._public = self.certificate.public_key()
+        self.pem = certificate_pem
 
     @property
     def uri(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +18,9 @@ _IN_FORCE: Final = (
     .join(RELEASED, (ENTRIES.c.code == RELEASED.c.code) & (ENTRIES.c.version == RELEASED.c.version))
     .where(RELEASED.c.until_release.is_(None))
 )
+
+
+_BOUND: Final = _IN_FORCE.where(ENTRIES.c.stream != "").order_by(ENTRIES.c.code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,19 @@ def published_of(connection: Connection, stream: str) -> list[Published]:
     """The entries in force whose rows come from *stream*."""
     rows = connection.execute(_IN_FORCE.where(ENTRIES.c.stream == stream).order_by(ENTRIES.c.code))
     return [_published(connection, row) for row in rows.all()]
+
+
+def bound_limits(connection: Connection) -> Iterator[tuple[tuple[str, str], str]]:
+    """Stream and table of every entry in force that names them, with its update limit as an ISO 8601 duration."""
+    for row in connection.execute(_BOUND):
+        yield (row.stream, row.table_name), json.loads(row.document)["update_limit"]
+
+
+def bound(connection: Connection) -> Iterator[Published]:
+    """Every entry in force whose rows come from a stream."""
+    release = newest_release(connection)
+    for row in connection.execute(_BOUND):
+        yield Published(Entry.model_validate_json(row.document), row.version, release)
 
 
 def _published(connection: Connection, row: Row[tuple[object, ...]]) -> Published:

@@ -1,9 +1,22 @@
 """What the profile says about being on time, restrictions, feedback and disputes."""
 
+from pydantic import Field
+
 from proto.process import Section
 
 
 class SupervisionPolicy(Section):
     """Articles 20, 23, 25, 28, 36."""
 
-    late_cycles_before_warning: int
+    due_share: float = Field(gt=0, le=1)
+    """Of a resource's update limit; from there on it is due."""
+    serious_factor: float = Field(ge=1)
+    """Times the limit; from there on it is seriously late."""
+    log_share: float = Field(gt=0, le=0.5)
+    """Of the limit; how often a proven read goes on record."""
+    warn_after_limits: int = Field(ge=1)
+    """So many whole limits late: the department is warned."""
+    restrict_after_limits: int = Field(ge=1)
+    """So many whole limits late: a restriction is proposed to the authority."""
+    restricts_automatically: bool
+    """Whether a proposed restriction takes effect without the authority's confirmation."""

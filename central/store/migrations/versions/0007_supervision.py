@@ -2,9 +2,71 @@
 
 from __future__ import annotations
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0007"
 down_revision = "0006"
+
+SCHEMA = "exchange_central"
 
 
 def upgrade() -> None:
     """Nothing was seen yet."""
+    op.create_table(
+        "central_newest_reads",
+        *_keys("stream", "table_name"),
+        *_numbers("proven_us", "received_us", "skew_us"),
+        *_words("fingerprint", "certificate"),
+        *(sa.Column(name, sa.LargeBinary, nullable=False) for name in ("statement", "signature")),
+        sa.Column("logged_us", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+        sa.Column("introduced", sa.Text, nullable=False, server_default=""),
+        schema=SCHEMA,
+    )
+    op.create_table(
+        "central_reads",
+        *_keys("stream", "table_name"),
+        _number_key("proven_us"),
+        *_numbers("received_us", "record"),
+        schema=SCHEMA,
+    )
+    op.create_table("central_alive", _number_key("id"), *_numbers("at_us"), schema=SCHEMA)
+    op.create_table("central_outages", _number_key("start_us"), *_numbers("end_us"), schema=SCHEMA)
+    op.create_table(
+        "central_maintenance",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+        *_words("department", "reason", "agreed_by"),
+        *_numbers("start_us", "end_us", "agreed_us"),
+        sa.Index("central_maintenance_department", "department", "end_us"),
+        schema=SCHEMA,
+    )
+    op.create_table(
+        "central_restrictions",
+        *_keys("resource"),
+        *_words("department", "state"),
+        *_numbers("since_us"),
+        sa.Column("late_since_us", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+        sa.Column("confirmed_us", sa.BigInteger),
+        *(sa.Column(name, sa.Text, nullable=False, server_default="") for name in _SAID),
+        sa.Index("central_restrictions_department", "department", "state"),
+        schema=SCHEMA,
+    )
+
+
+_SAID = ("confirmed_by", "sentence", "evidence")
+
+
+def _keys(*names: str) -> list[sa.Column[str]]:
+    return [sa.Column(name, sa.Text, primary_key=True) for name in names]
+
+
+def _number_key(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, primary_key=True, autoincrement=False)
+
+
+def _words(*names: str) -> list[sa.Column[str]]:
+    return [sa.Column(name, sa.Text, nullable=False) for name in names]
+
+
+def _numbers(*names: str) -> list[sa.Column[int]]:
+    return [sa.Column(name, sa.BigInteger, nullable=False) for name in names]

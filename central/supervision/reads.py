@@ -1,0 +1,210 @@
+"""Signed reads come in with heartbeats; as many go on record as it takes to judge by the log alone.
+
+The newest read of each table is kept in a row of its own. It goes on record when the one before it on record has become
+a share of the resource's limit old: so the log is short, and no department is ever judged by less than it showed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+from sqlalchemy import ColumnElement, Connection, Engine, func, insert, select, update
+
+from central import audit
+from central.catalogue.published import bound_limits, newest_release
+from central.store import now_us, reading, writing
+from central.store.supervision import NEWEST_READS, READS
+from central.supervision.timeliness import Read, limit_us_of
+from proto.channel import identity_of_pem
+from proto.errors import Refused
+from proto.signing import Verifier
+from proto.v1 import node_pb2
+
+ATTESTATION: Final = "read"
+"""The purpose of a node's signature."""
+MOST_VERIFIERS: Final = 10_000
+MAX_ATTESTATIONS: Final = 1000
+"""In one heartbeat; a node that was away sends the rest with the next ones."""
+
+
+def chain_of(node: str) -> str:
+    """The audit chain of a node's reads; no stream can be called so."""
+    return f"reads:{node}"
+
+
+class Reads:
+    """Each method is one transaction."""
+
+    def __init__(self, engine: Engine, log_share: float) -> None:
+        self._engine = engine
+        self._log_share = log_share
+        self._verifiers: dict[bytes, Verifier] = {}
+        self._limits: tuple[int, dict[tuple[str, str], int]] = (-1, {})
+
+    def take(
+        self, node: str, certificate: bytes, clock_us: int, said: Sequence[node_pb2.Attestation]
+    ) -> None:
+        """Keep what *node* signed with *certificate*; what is older than what is here changes nothing. Raises Refused."""
+        if not said:
+            return
+        if len(said) > MAX_ATTESTATIONS:
+            raise Refused(f"{len(said)} attestations at once, more than {MAX_ATTESTATIONS}", where=node)
+        signer = _Signer(identity_of_pem(certificate).fingerprint, self._verifier(certificate))
+        checked = [(_checked(node, signer.verifier, each), each) for each in said]
+        checked.sort(key=lambda pair: pair[0].proven_us)
+        with writing(self._engine) as connection:
+            limits, now = self._bound(connection), now_us(connection)
+            for statement, attestation in checked:
+                row = _row(statement, attestation, signer, clock_us - now, now)
+                if _keep(connection, row):
+                    self._log_if_due(connection, row, limits, row["proven_us"])
+
+    def settle(self) -> int:
+        """Put on record what nobody followed up: the last word of a table before it fell silent. Returns how many.
+
+        Called before anybody is judged.
+        """
+        with reading(self._engine) as connection:
+            limits, now = self._bound(connection), now_us(connection)
+            waiting = select(NEWEST_READS).where(NEWEST_READS.c.proven_us > NEWEST_READS.c.logged_us)
+            rows = connection.execute(waiting).all()
+        logged = 0
+        for row in rows:
+            with writing(self._engine) as connection:
+                logged += self._log_if_due(connection, dict(row._mapping), limits, now)
+        return logged
+
+    def _log_if_due(
+        self, connection: Connection, row: dict[str, Any], limits: dict[tuple[str, str], int], at_us: int
+    ) -> bool:
+        limit = limits.get((row["stream"], row["table_name"]))
+        if limit is None or at_us - row["logged_us"] < limit * self._log_share:
+            return False
+        _put_on_record(connection, row)
+        return True
+
+    def _bound(self, connection: Connection) -> dict[tuple[str, str], int]:
+        """The limit of every table that the newest release binds, microseconds."""
+        release = newest_release(connection)
+        if release != self._limits[0]:
+            self._limits = (release, {place: limit_us_of(text) for place, text in bound_limits(connection)})
+        return self._limits[1]
+
+    def _verifier(self, certificate: bytes) -> Verifier:
+        if len(self._verifiers) > MOST_VERIFIERS:
+            self._verifiers.clear()
+        return self._verifiers.setdefault(certificate, Verifier(certificate))
+
+
+@dataclass(frozen=True, slots=True)
+class _Signer:
+    fingerprint: str
+    verifier: Verifier
+
+
+def reads_of(connection: Connection, stream: str, table: str, since_us: int = 0) -> list[Read]:
+    """The reads of one table on record, oldest first; of those before *since_us* only the last one."""
+    here = (READS.c.stream == stream, READS.c.table_name == table)
+    before = select(func.max(READS.c.proven_us)).where(*here, READS.c.proven_us < since_us)
+    first = connection.execute(before).scalar_one() or since_us
+    rows = connection.execute(
+        select(READS).where(*here, READS.c.proven_us >= first).order_by(READS.c.proven_us)
+    )
+    return [Read(row.proven_us, row.received_us) for row in rows]
+
+
+def reads_in_log(connection: Connection, node: str) -> dict[tuple[str, str], list[Read]]:
+    """The same of all tables of *node*, from the audit log alone, every signature checked (SD23.2).
+
+    Raises Diverged for a log that was changed, SignatureWrong for a read nobody signed.
+    """
+    found: dict[tuple[str, str], list[Read]] = {}
+    verifiers: dict[str, Verifier] = {}
+    for record in audit.records(connection, chain_of(node)):
+        facts = json.loads(record.facts)
+        if record.event == "signer_seen":
+            verifiers[facts["fingerprint"]] = Verifier(facts["certificate"].encode())
+            continue
+        statement = base64.b64decode(facts["statement"])
+        verifiers[facts["fingerprint"]].demand(ATTESTATION, statement, base64.b64decode(facts["signature"]))
+        said = node_pb2.ReadStatement.FromString(statement)
+        read = Read(min(said.proven_us - facts["skew_us"], facts["received_us"]), facts["received_us"])
+        found.setdefault((said.stream, said.table), []).append(read)
+    return found
+
+
+def _checked(node: str, verifier: Verifier, said: node_pb2.Attestation) -> node_pb2.ReadStatement:
+    verifier.demand(ATTESTATION, said.statement, said.signature)
+    try:
+        statement = node_pb2.ReadStatement.FromString(said.statement)
+    except DecodeError as error:
+        raise Refused("an attestation holds no statement", where=node) from error
+    if not statement.stream.startswith(f"{node}/"):
+        raise Refused("an attestation speaks of another node's stream", where=statement.stream[:80])
+    return statement
+
+
+def _row(
+    statement: node_pb2.ReadStatement, said: node_pb2.Attestation, signer: _Signer, skew: int, now: int
+) -> dict[str, Any]:
+    return {
+        "stream": statement.stream,
+        "table_name": statement.table,
+        # A clock that runs ahead proves nothing about times to come.
+        "proven_us": min(statement.proven_us - skew, now),
+        "received_us": now,
+        "skew_us": skew,
+        "fingerprint": signer.fingerprint,
+        "certificate": signer.verifier.pem.decode(),
+        "statement": said.statement,
+        "signature": said.signature,
+    }
+
+
+def _here(row: Mapping[str, Any]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return NEWEST_READS.c.stream == row["stream"], NEWEST_READS.c.table_name == row["table_name"]
+
+
+def _keep(connection: Connection, row: dict[str, Any]) -> bool:
+    """Make *row* the newest of its table; False when a newer one is there. Fills in what is on record."""
+    known = connection.execute(select(NEWEST_READS).where(*_here(row)).with_for_update()).one_or_none()
+    row["logged_us"] = known.logged_us if known else 0
+    row["introduced"] = known.introduced if known else ""
+    if known is None:
+        connection.execute(insert(NEWEST_READS), row)
+    elif row["proven_us"] > known.proven_us:
+        connection.execute(update(NEWEST_READS).where(*_here(row)).values(row))
+    else:
+        return False
+    return True
+
+
+def _put_on_record(connection: Connection, row: dict[str, Any]) -> None:
+    node = row["stream"].partition("/")[0]
+    _introduce(connection, node, row)
+    record = audit.record(
+        connection,
+        chain_of(node),
+        "read",
+        fingerprint=row["fingerprint"],
+        statement=base64.b64encode(row["statement"]).decode(),
+        signature=base64.b64encode(row["signature"]).decode(),
+        skew_us=row["skew_us"],
+        received_us=row["received_us"],
+    )
+    place = {"stream": row["stream"], "table_name": row["table_name"], "proven_us": row["proven_us"]}
+    connection.execute(insert(READS), {**place, "received_us": row["received_us"], "record": record})
+    logged = {"logged_us": row["proven_us"], "introduced": row["fingerprint"]}
+    connection.execute(update(NEWEST_READS).where(*_here(row)).values(logged))
+
+
+def _introduce(connection: Connection, node: str, row: Mapping[str, Any]) -> None:
+    """The certificate goes into the chain before what it signed, so that the chain needs nothing else."""
+    if row["introduced"] != row["fingerprint"]:
+        facts = {"fingerprint": row["fingerprint"], "certificate": row["certificate"]}
+        audit.record(connection, chain_of(node), "signer_seen", **facts)

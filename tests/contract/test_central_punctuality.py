@@ -1,0 +1,255 @@
+"""Who is on time: from what nodes signed, reproducible from the log alone, and what follows from being late."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import select, update
+
+from central.ca import Authority, Issued, make_authority
+from central.catalogue.published import published
+from central.people.verb import DECISIONS
+from central.policy import profile_named
+from central.store import now_us, reading, writing
+from central.store.supervision import ALIVE, MAINTENANCE, OUTAGES
+from central.store.tables import AUDIT
+from central.supervision import restrictions as steps
+from central.supervision.punctuality import Punctualities, shares, standing
+from central.supervision.reads import ATTESTATION, Reads, chain_of, reads_in_log, reads_of
+from central.supervision.restrictions import Case, Step
+from central.supervision.spans import Span
+from central.supervision.timeliness import Judgement, Punctuality
+from central.supervision.uptime import agree_maintenance, live
+from proto.errors import Refused
+from proto.signing import SignatureWrong, Signer
+from proto.v1 import node_pb2
+from tests.support.shares import credit_code, entry_of, put_in_force
+from tests.support.stores import Store
+
+pytest_plugins = ["tests.support.stores"]
+HOUR_US, MINUTE_US = 3_600_000_000, 60_000_000
+POLICY = profile_named().supervision
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    """One for all nodes here."""
+    return make_authority("市大数据局 CA")
+
+
+class Node:
+    """A node that signs what it read, and the resource it promised to read every hour."""
+
+    def __init__(self, store: Store, authority: Authority, folder) -> None:
+        self.store = store
+        self.name = f"police-{next(_numbers)}"
+        self.issued: Issued = authority.issue_node(self.name)
+        self.issued.write(folder / f"{self.name}.pem", folder / f"{self.name}.key")
+        self.signer = Signer.load(folder / f"{self.name}.pem", folder / f"{self.name}.key")
+        self.stream, self.code = f"{self.name}/hr", f"3070101/{self.name}"
+        entry = entry_of(self.code, self.stream, "人口", ["id", "姓名"], update_limit="PT1H")
+        with writing(store.engine) as connection:
+            put_in_force(connection, entry)
+            self.now = now_us(connection)
+        self.reads = Reads(store.engine, POLICY.log_share)
+
+    def says(self, *ago_us: int, skew_us: int = 0, rows: int = 0) -> None:
+        """Hand over signed reads that long ago, by a clock that is *skew_us* ahead."""
+        said = [self.signed(self.now - ago + skew_us, rows) for ago in ago_us]
+        with reading(self.store.engine) as connection:
+            clock = now_us(connection) + skew_us
+        self.reads.take(self.name, self.issued.certificate, clock, said)
+
+    def signed(self, proven_us: int, rows: int = 0, stream: str = "") -> node_pb2.Attestation:
+        """One statement and its signature."""
+        statement = node_pb2.ReadStatement(
+            stream=stream or self.stream, table="人口", proven_us=proven_us, rows=rows
+        ).SerializeToString()
+        return node_pb2.Attestation(statement=statement, signature=self.signer.sign(ATTESTATION, statement))
+
+    def logged(self) -> list[int]:
+        """The reads on record, minutes before now."""
+        with reading(self.store.engine) as connection:
+            return [
+                round((self.now - read.proven_us) / MINUTE_US)
+                for read in reads_of(connection, self.stream, "人口")
+            ]
+
+    def stands(self) -> Judgement:
+        """How its resource stands."""
+        with reading(self.store.engine) as connection:
+            return standing(connection, published(connection, self.code), POLICY).judgement
+
+
+@pytest.fixture
+def node(store: Store, authority: Authority, tmp_path) -> Node:
+    """A node of its own for each test."""
+    return Node(store, authority, tmp_path)
+
+
+def test_looked_and_nothing_changed_is_on_time(node):
+    """A proven read counts whether or not a row changed (SD23.1)."""
+    node.says(10 * MINUTE_US, rows=0)
+    assert node.stands().state == Punctuality.ON_TIME
+
+
+def test_as_many_reads_go_on_record_as_judging_needs(node):
+    """One a quarter of the limit, not one a heartbeat."""
+    for minutes in range(120, 0, -2):
+        node.says(minutes * MINUTE_US)
+    assert node.logged() == list(range(120, 0, -16))
+
+
+def test_the_last_word_before_a_silence_is_never_lost(node):
+    """A department is judged by all it showed, also when the next heartbeat never came."""
+    node.says(60 * MINUTE_US, 50 * MINUTE_US)
+    assert node.logged() == [60]
+    assert node.reads.settle() >= 1
+    assert node.logged() == [60, 50]
+
+
+def test_the_log_alone_gives_the_same_answer(node):
+    """Every read of it with its signature, checked with the certificate that stands in the same chain (SD23.2)."""
+    for minutes in (300, 200, 100, 40, 20):
+        node.says(minutes * MINUTE_US, skew_us=7 * MINUTE_US)
+    with reading(node.store.engine) as connection:
+        found = reads_in_log(connection, node.name)
+        assert found == {(node.stream, "人口"): reads_of(connection, node.stream, "人口")}
+        events = connection.scalars(select(AUDIT.c.event).where(AUDIT.c.chain == chain_of(node.name))).all()
+    assert events[0] == "signer_seen"
+    assert len(events) == 6
+
+
+def test_a_clock_that_runs_ahead_proves_nothing_about_times_to_come(node):
+    """Its skew is taken off, and no read is later than its arrival."""
+    node.says(-5 * HOUR_US)
+    assert abs(node.stands().age_us) < HOUR_US / 2
+
+
+def test_what_was_not_signed_by_the_node_is_refused(node, authority, tmp_path):
+    """Neither another's key nor another's stream counts (SD23.1)."""
+    other = Node(node.store, authority, tmp_path)
+    with pytest.raises(SignatureWrong):
+        node.reads.take(node.name, node.issued.certificate, node.now, [other.signed(node.now)])
+    with pytest.raises(Refused, match="another node's stream"):
+        node.reads.take(
+            node.name, node.issued.certificate, node.now, [node.signed(node.now, stream=other.stream)]
+        )
+    assert node.stands().state == Punctuality.UNKNOWN
+
+
+def test_a_cut_way_is_the_networks_and_not_the_departments(node):
+    """It had read in time; the statements came later and say so."""
+    node.says(10 * HOUR_US)
+    node.says(*(minutes * MINUTE_US for minutes in range(590, 0, -30)))
+    with reading(node.store.engine) as connection:
+        found = shares(connection, published(connection, node.code), Span(node.now - 10 * HOUR_US, node.now))
+    assert found.department_us == 0
+    assert found.network_us > 8 * HOUR_US
+
+
+def test_an_outage_of_the_platform_is_found_and_excused(node):
+    """From the sign of life that nobody gave (SD28.5)."""
+    with writing(node.store.engine) as connection:
+        connection.execute(update(ALIVE).values(at_us=now_us(connection)))
+    live(node.store.engine)
+    assert live(node.store.engine) is None
+    with writing(node.store.engine) as connection:
+        connection.execute(update(ALIVE).values(at_us=node.now - 3 * HOUR_US))
+    outage = live(node.store.engine)
+    assert outage is not None
+    assert outage.length_us >= 3 * HOUR_US
+    node.says(3 * HOUR_US)
+    assert node.stands().state == Punctuality.ON_TIME
+    assert node.stands().age_us < HOUR_US / 2
+
+
+def test_agreed_maintenance_is_never_counted(node):
+    """And is on record, with who agreed."""
+    with writing(node.store.engine) as connection:
+        span = Span(node.now - 5 * HOUR_US, node.now - HOUR_US)
+        agree_maintenance(connection, credit_code(1), span, "机房搬迁", "chen-yu")
+    node.says(5 * HOUR_US)
+    assert node.stands().age_us < 2 * HOUR_US
+
+
+@pytest.mark.parametrize(("now", "to"), list(itertools.product(Step, repeat=2)))
+def test_only_the_listed_moves_are_possible(store, now, to):
+    """A restriction comes step by step, and goes in one."""
+    resource = f"R{next(_numbers)}"
+    with writing(store.engine) as connection:
+        path = {Step.NONE: (), Step.WARNED: (Step.WARNED,), Step.PROPOSED: (Step.WARNED, Step.PROPOSED)}
+        before = Step.NONE
+        for step in path.get(now, (Step.WARNED, Step.PROPOSED, Step.ACTIVE)):
+            steps._move(
+                connection, steps.Restriction(resource, "D", step, 1, ""), before, {"who": "", "evidence": ""}
+            )
+            before = step
+        going = steps.Restriction(resource, "D", to, 2, "")
+        if to in steps.NEXT[now]:
+            steps._move(connection, going, now, {"who": "", "evidence": ""})
+        else:
+            with pytest.raises(Refused, match="cannot go from"):
+                steps._move(connection, going, now, {"who": "", "evidence": ""})
+
+
+def _late(limits: float) -> Case:
+    age = int(limits * HOUR_US)
+    state = Punctuality.ON_TIME if limits <= 0.8 else Punctuality.LATE
+    return Case(
+        f"R{next(_numbers)}", "人口基本信息", credit_code(1), Judgement(state, HOUR_US, 1, age), "reads:p 7"
+    )
+
+
+def test_warned_proposed_confirmed_and_lifted_by_itself(store):
+    """Each step on record with one sentence and its evidence (SD28.2, SD28.4)."""
+    case = _late(3.5)
+    with writing(store.engine) as connection:
+        decided = [steps.advance(connection, case, POLICY, 1) for _ in range(3)]
+        assert [each.step if each else None for each in decided] == [Step.WARNED, Step.PROPOSED, None]
+        assert case.department not in steps.restricted_departments(connection)
+        steps.confirm(connection, case.resource, "authority", 2)
+        assert case.department in steps.restricted_departments(connection)
+        [found] = [
+            each for each in steps.restrictions(connection, case.department) if each.resource == case.resource
+        ]
+        assert "promises to be read every 1.0 h and was last read 3.5 h ago" in found.sentence
+        on_time = replace(case, judgement=Judgement(Punctuality.ON_TIME, HOUR_US, 1, 0))
+        lifted = steps.advance(connection, on_time, POLICY, 3)
+        assert lifted is not None
+        assert lifted.step is Step.NONE
+        rows = connection.execute(select(AUDIT).where(AUDIT.c.chain == DECISIONS).order_by(AUDIT.c.n)).all()
+    mine = [(row.event, json.loads(row.facts)) for row in rows if case.resource in row.facts]
+    assert [event for event, _ in mine] == [
+        "restriction_warned",
+        "restriction_proposed",
+        "restriction_active",
+        "restriction_lifted",
+    ]
+    assert mine[1][1]["evidence"] == "reads:p 7"
+    assert mine[2][1]["who"] == "authority"
+
+
+def test_a_profile_may_restrict_without_the_authority(store):
+    """Where its text says so (SD28.2)."""
+    policy = POLICY.model_copy(update={"restricts_automatically": True})
+    case = _late(5)
+    with writing(store.engine) as connection:
+        found = [steps.advance(connection, case, policy, 1) for _ in range(3)]
+    assert [each.step if each else None for each in found] == [Step.WARNED, Step.PROPOSED, Step.ACTIVE]
+
+
+def test_a_look_moves_what_is_late(node):
+    """The whole way: a silent department is warned by the clock, and free again with its next read."""
+    with writing(node.store.engine) as connection:
+        connection.execute(OUTAGES.delete())
+        connection.execute(MAINTENANCE.delete())
+    node.says(90 * MINUTE_US)
+    look = Punctualities(node.store.engine, POLICY, node.reads).look
+    assert [each.step for each in look() if each.resource == node.code] == [Step.WARNED]
+    node.says(0)
+    assert [each.step for each in look() if each.resource == node.code] == [Step.NONE]
