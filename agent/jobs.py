@@ -15,6 +15,7 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from agent.attestations import Attestations
 from agent.link import Link
 from proto.channel import Identity
 from proto.errors import Credential, ExchangeError, Refused
@@ -119,6 +120,7 @@ class Heart:
         reports: Callable[[], Sequence[node_pb2.StreamReport]],
     ) -> None:
         self._link, self._node, self._version, self._reports = link, node, version, reports
+        self._attestations = Attestations(link.signer)
         self._done: list[int] = []
         self._refused: list[int] = []
         self._obeyed: dict[int, bool] = {}
@@ -130,14 +132,17 @@ class Heart:
 
     def beat(self) -> None:
         """One heartbeat. Raises what kept it from central, after saying so in :attr:`state`."""
-        request = node_pb2.HeartbeatRequest(
-            version=self._version,
-            clock_us=time.time_ns() // 1000,
-            streams=self._reports(),
-            done_commands=self._done,
-            refused_commands=self._refused,
-        )
+        reports = self._reports()
+        self._attestations.gather(reports)
         try:
+            request = node_pb2.HeartbeatRequest(
+                version=self._version,
+                clock_us=time.time_ns() // 1000,
+                streams=reports,
+                done_commands=self._done,
+                refused_commands=self._refused,
+                attestations=self._attestations.next(),
+            )
             reply = self._link.heartbeat(request)
         except Refused as error:
             self.state, self.sentence = State.CREDENTIAL, str(error)
@@ -149,6 +154,7 @@ class Heart:
         self.state, self.sentence = CONNECTED
         # Central has heard of these now; what it still sends was asked since.
         self._done, self._refused = [], []
+        self._attestations.heard(len(request.attestations))
         self.pace_s = float(min(reply.next_s, SLOWEST_PACE_S))
         self._obey(reply.commands)
 

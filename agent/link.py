@@ -15,6 +15,7 @@ import grpc
 
 from proto.channel import CALL_DEADLINE_S, Identity, TlsFiles, channel, from_rpc, preflight, probe
 from proto.errors import Credential, ExchangeError, Transient
+from proto.signing import Signer
 from proto.v1 import exchange_pb2, exchange_pb2_grpc, node_pb2, node_pb2_grpc
 
 Stamps = tuple[tuple[int, int, int], ...]
@@ -80,6 +81,10 @@ class Link:
     def identity(self) -> Identity:
         """Who the certificate says we are; raises Credential if it cannot be used."""
         return preflight(self._address.tls)
+
+    def signer(self) -> Signer:
+        """What signs as us; raises Credential if it cannot be used."""
+        return Signer.load(self._address.tls.certificate, self._address.tls.key)
 
     def probe(self) -> None:
         """Shake hands with central once; raises Credential or Transient with the reason."""

@@ -47,6 +47,8 @@ class View:
     retained_bytes: int = 0
     retention_given_up_us: int = 0
     """When batches were last forgotten before their time, for room; 0 = not since the process started."""
+    looking_proves: bool = True
+    """Whether finding nothing new at the source says anything about the department's data."""
     captured: frozenset[str] | None = None
     """The tables in the settings; others were captured once and are not shown. None = all."""
 
@@ -72,6 +74,7 @@ def report(view: View) -> node_pb2.StreamReport:
         if waiting and view.sizes.oldest_waiting_us
         else 0,
         marker_us=view.capture.marker_us,
+        read_us=_read_us(view),
         retained_log_bytes=view.retained_bytes,
         rows=view.capture.rows,
         bytes=view.capture.bytes,
@@ -79,6 +82,12 @@ def report(view: View) -> node_pb2.StreamReport:
         bytes_per_s=view.capture.bytes_per_s,
         tables=[_table(table) for table in _shown(view)],
     )
+
+
+def _read_us(view: View) -> int:
+    """A busy stream is never found empty: what it brought last proves as much."""
+    looked_us = view.capture.marker_us if view.looking_proves else 0
+    return min(max(looked_us, view.capture.last_commit_us), now_us())
 
 
 def _flowing_state(view: View, waiting: int) -> State:

@@ -196,6 +196,7 @@ class Lane:
                 tables=self.exchange.tables(),
                 retained_bytes=self._retained.bytes if self._retained else 0,
                 retention_given_up_us=self.exchange.room.retention_given_up_us,
+                looking_proves=self._reader.traits.looking_proves,
                 captured=frozenset(table.catalogued for table in self._source.tables),
             )
         )

@@ -26,6 +26,8 @@ class Traits:
     """True when a table without a key can be copied as well; otherwise what it already has is never emptied."""
     compares: bool = False
     """True when it has no log to read but compares with the mirror, and finds some changes on a schedule only."""
+    looking_proves: bool = True
+    """False when finding nothing new says nothing about the department's data: nobody may have put a file there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from central.appliers import Appliers
 from central.apply import Applier
 from central.daemon.chores import certificate_ends, forget_old
 from central.daemon.disk import Guarded, Room
-from central.daemon.office import desk_of
+from central.daemon.office import desk_of, profile_of
 from central.intake import Intake, Refusals
 from central.jobs import Expiry, Job, Jobs
 from central.registry import Registry
@@ -36,6 +36,9 @@ from central.settings import Settings
 from central.status import Board, explain
 from central.status.facts import behind
 from central.store import migrate, open_store
+from central.supervision.punctuality import Punctualities
+from central.supervision.reads import Reads
+from central.supervision.uptime import live
 from proto.errors import ExchangeError, Transient
 from proto.process import Notifier
 
@@ -45,6 +48,8 @@ SWEEP_S: Final = 1.0
 DATABASE_RETRY_S: Final = 0.5
 APPLIERS_STOP_S: Final = 3.0
 THREADS_STOP_S: Final = 1.0
+ALIVE_S: Final = 10.0
+PUNCTUALITY_S: Final = 20.0
 _HOUR_S: Final = 3600.0
 _log = structlog.get_logger()
 
@@ -62,6 +67,9 @@ class Daemon:
         self._room = Room.of(settings)
         self._appliers = Appliers(self._applier, limits.apply_threads, limits.handover_bytes)
         self._desk = desk_of(settings, self._engine)
+        policy = profile_of(settings).supervision
+        self._reads = Reads(self._engine, policy.log_share)
+        self._punctualities = Punctualities(self._engine, policy, self._reads)
         self._board = Board(self._engine, settings.heartbeat_s, self._appliers.trouble)
         self._intake_pool = ThreadPoolExecutor(limits.intake_threads, "intake")
         self._desk_pool = ThreadPoolExecutor(DESK_THREADS, "desk")
@@ -131,7 +139,7 @@ class Daemon:
                 _runner(self._intake_pool),
                 (Window(limits.window_batches, limits.window_bytes), Budget(limits.gathering_bytes), closing),
             ),
-            node=NodeService(door, self._registry, desk, self._settings.heartbeat_s),
+            node=NodeService(door, (self._registry, self._reads), desk, self._settings.heartbeat_s),
             status=StatusService(door, (self._board, self._registry, explain), desk, closing),
             desk=DeskService(door, self._desk, desk),
         )
@@ -169,6 +177,8 @@ class Daemon:
         expiry = Expiry(lambda: certificate_ends(settings.tls.certificate, self._registry))
         return (
             Job("disk", self._room_look, 5.0),
+            Job("alive", partial(live, self._engine), ALIVE_S, at_start=True),
+            Job("punctuality", self._punctualities.look, PUNCTUALITY_S),
             Job("refusals", Refusals(self._engine).settle, 30.0),
             Job("retention", partial(forget_old, self._engine, settings.ledger.keep_days), _HOUR_S),
             Job("certificates", expiry.check, _HOUR_S, at_start=True),

@@ -92,8 +92,7 @@ class Doorkeeper:
 
 def caller(context: Context) -> tuple[str, str]:
     """Fingerprint and URI of the certificate that this connection was opened with."""
-    auth: Mapping[str, Iterable[bytes]] = context.auth_context()
-    pem = b"".join(auth.get("x509_pem_cert", ()))
+    pem = certificate_of(context)
     if not pem:
         raise NotAdmitted("no certificate was shown", fix="connect with the certificate this node was given")
     try:
@@ -101,3 +100,9 @@ def caller(context: Context) -> tuple[str, str]:
     except ExchangeError as error:
         raise NotAdmitted("the certificate cannot be read") from error
     return identity.fingerprint, identity.uri
+
+
+def certificate_of(context: Context) -> bytes:
+    """The certificate this connection was opened with, PEM; empty when none was shown."""
+    auth: Mapping[str, Iterable[bytes]] = context.auth_context()
+    return b"".join(auth.get("x509_pem_cert", ()))

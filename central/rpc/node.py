@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from central.rpc.answers import Context, answering
-from central.rpc.identity import Doorkeeper
+from central.rpc.identity import Doorkeeper, certificate_of
 from proto.errors import Refused
 from proto.v1 import node_pb2, node_pb2_grpc
 
@@ -30,14 +30,28 @@ class Reports(Protocol):
         ...
 
 
+class Attested(Protocol):
+    """Where signed reads lie; blocking."""
+
+    def take(
+        self, node: str, certificate: bytes, clock_us: int, said: Sequence[node_pb2.Attestation]
+    ) -> None:
+        """Check and keep them; raises Refused."""
+        ...
+
+
 class NodeService(node_pb2_grpc.NodeServicer):
     """Translates between the wire and the registry."""
 
     def __init__(
-        self, door: Doorkeeper, reports: Reports, run: Callable[..., Awaitable[Any]], heartbeat_s: int
+        self,
+        door: Doorkeeper,
+        rooms: tuple[Reports, Attested],
+        run: Callable[..., Awaitable[Any]],
+        heartbeat_s: int,
     ) -> None:
         self._door = door
-        self._reports = reports
+        self._reports, self._reads = rooms
         self._run = run
         self._heartbeat_s = heartbeat_s
 
@@ -48,13 +62,18 @@ class NodeService(node_pb2_grpc.NodeServicer):
         async with answering(context, "Heartbeat"):
             node = await self._door.node(context)
             _check(node, request)
-            commands = await self._run(self._exchange, node, request)
+            commands = await self._run(self._exchange, node, certificate_of(context), request)
             return node_pb2.HeartbeatReply(
                 clock_us=time.time_ns() // 1000, commands=commands, next_s=self._heartbeat_s
             )
         raise AssertionError("a call that failed was aborted")
 
-    def _exchange(self, node: str, request: node_pb2.HeartbeatRequest) -> list[node_pb2.Command]:
+    def _exchange(
+        self, node: str, certificate: bytes, request: node_pb2.HeartbeatRequest
+    ) -> list[node_pb2.Command]:
+        self._reads.take(node, certificate, request.clock_us, request.attestations)
+        # They are evidence, not a report: whoever reads the report has no use for them.
+        request.ClearField("attestations")
         self._reports.seen(node, request)
         self._reports.finish_commands(node, request.done_commands, request.refused_commands)
         return self._reports.pending_commands(node)

@@ -25,22 +25,20 @@ class NodeCatalogue(_message.Message):
     def __init__(self, document: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., certificate: _Optional[bytes] = ...) -> None: ...
 
 class ReadStatement(_message.Message):
-    __slots__ = ("stream", "table", "since_us", "proven_us", "last_change_us", "rows", "seq")
+    __slots__ = ("stream", "table", "since_us", "proven_us", "rows", "seq")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
     SINCE_US_FIELD_NUMBER: _ClassVar[int]
     PROVEN_US_FIELD_NUMBER: _ClassVar[int]
-    LAST_CHANGE_US_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
     stream: str
     table: str
     since_us: int
     proven_us: int
-    last_change_us: int
     rows: int
     seq: int
-    def __init__(self, stream: _Optional[str] = ..., table: _Optional[str] = ..., since_us: _Optional[int] = ..., proven_us: _Optional[int] = ..., last_change_us: _Optional[int] = ..., rows: _Optional[int] = ..., seq: _Optional[int] = ...) -> None: ...
+    def __init__(self, stream: _Optional[str] = ..., table: _Optional[str] = ..., since_us: _Optional[int] = ..., proven_us: _Optional[int] = ..., rows: _Optional[int] = ..., seq: _Optional[int] = ...) -> None: ...
 
 class Attestation(_message.Message):
     __slots__ = ("statement", "signature")
@@ -85,7 +83,7 @@ class TableReport(_message.Message):
     def __init__(self, table: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., rows_copied: _Optional[int] = ..., rows_expected: _Optional[int] = ...) -> None: ...
 
 class StreamReport(_message.Message):
-    __slots__ = ("stream", "state", "code", "sentence", "fix", "position", "captured_seq", "acknowledged_seq", "waiting_batches", "waiting_bytes", "source_lag_us", "push_lag_us", "marker_us", "retained_log_bytes", "rows", "bytes", "rows_per_s", "bytes_per_s", "tables")
+    __slots__ = ("stream", "state", "code", "sentence", "fix", "position", "captured_seq", "acknowledged_seq", "waiting_batches", "waiting_bytes", "source_lag_us", "push_lag_us", "marker_us", "retained_log_bytes", "rows", "bytes", "rows_per_s", "bytes_per_s", "tables", "read_us")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +103,7 @@ class StreamReport(_message.Message):
     ROWS_PER_S_FIELD_NUMBER: _ClassVar[int]
     BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
     TABLES_FIELD_NUMBER: _ClassVar[int]
+    READ_US_FIELD_NUMBER: _ClassVar[int]
     stream: str
     state: str
     code: str
@@ -124,7 +123,8 @@ class StreamReport(_message.Message):
     rows_per_s: float
     bytes_per_s: float
     tables: _containers.RepeatedCompositeFieldContainer[TableReport]
-    def __init__(self, stream: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., position: _Optional[str] = ..., captured_seq: _Optional[int] = ..., acknowledged_seq: _Optional[int] = ..., waiting_batches: _Optional[int] = ..., waiting_bytes: _Optional[int] = ..., source_lag_us: _Optional[int] = ..., push_lag_us: _Optional[int] = ..., marker_us: _Optional[int] = ..., retained_log_bytes: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., rows_per_s: _Optional[float] = ..., bytes_per_s: _Optional[float] = ..., tables: _Optional[_Iterable[_Union[TableReport, _Mapping]]] = ...) -> None: ...
+    read_us: int
+    def __init__(self, stream: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., position: _Optional[str] = ..., captured_seq: _Optional[int] = ..., acknowledged_seq: _Optional[int] = ..., waiting_batches: _Optional[int] = ..., waiting_bytes: _Optional[int] = ..., source_lag_us: _Optional[int] = ..., push_lag_us: _Optional[int] = ..., marker_us: _Optional[int] = ..., retained_log_bytes: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., rows_per_s: _Optional[float] = ..., bytes_per_s: _Optional[float] = ..., tables: _Optional[_Iterable[_Union[TableReport, _Mapping]]] = ..., read_us: _Optional[int] = ...) -> None: ...
 
 class HeartbeatRequest(_message.Message):
     __slots__ = ("version", "clock_us", "streams", "done_commands", "refused_commands", "attestations", "shapes", "release")

@@ -31,7 +31,7 @@ COMMIT_S: Final = 0.02
 class DropfolderSource:
     """One folder that people or programs put files into."""
 
-    traits = Traits(sees_deletes=True, keeps_commits_whole=True, can_reread=True)
+    traits = Traits(sees_deletes=True, keeps_commits_whole=True, can_reread=True, looking_proves=False)
 
     def __init__(self, settings: DropfolderSettings, mirror: Mirror) -> None:
         self._settings = settings

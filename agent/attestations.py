@@ -1,0 +1,98 @@
+"""What this node signs about its reads, so that central can tell a department that is on time from one that is not.
+
+A statement per table says: everything committed in the business database before this moment has been read. It is made
+whether or not central can be reached, and waits for it: a cut way must not make a department late.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from proto.signing import Signer
+from proto.states import State
+from proto.v1 import node_pb2
+
+ATTESTATION: Final = "read"
+"""The purpose of the signature."""
+PACE_US: Final = 30_000_000
+"""How often a table is spoken of."""
+SEND_AT_ONCE: Final = 500
+WAITING: Final = 100_000
+"""Some weeks of ten tables, thinned out as below; beyond it the oldest are forgotten."""
+THINNED_US: Final = 600_000_000
+"""While central cannot be reached, one statement in ten minutes and table is kept, and the newest."""
+_READ: Final = frozenset({State.RUNNING, State.IDLE})
+
+
+@dataclass(slots=True)
+class _Line:
+    """What was last said of one table."""
+
+    said_us: int = 0
+    rows: int = 0
+    """Of its stream, when it was said."""
+    anchor_us: int = 0
+    """Of the first statement that waits; later ones take the place of the newest until ten minutes have passed."""
+    newest: node_pb2.ReadStatement | None = None
+    """The newest that waits."""
+
+
+class Attestations:
+    """The statements that central has not heard. One thread uses it; *signer* reads the key that the link shows."""
+
+    def __init__(self, signer: Callable[[], Signer]) -> None:
+        self._signer = signer
+        self._waiting: deque[node_pb2.ReadStatement] = deque(maxlen=WAITING)
+        self._lines: dict[tuple[str, str], _Line] = {}
+
+    def gather(self, reports: Sequence[node_pb2.StreamReport]) -> None:
+        """Make a statement of every table whose time has come; a held table was not read and is left out."""
+        for report in reports:
+            for table in report.tables:
+                line = self._lines.setdefault((report.stream, table.table), _Line())
+                if table.state in _READ and report.read_us - line.said_us >= PACE_US:
+                    self._say(report, table.table, line)
+
+    def next(self) -> list[node_pb2.Attestation]:
+        """The oldest statements, signed with the key of now. Raises Credential."""
+        if not self._waiting:
+            return []
+        signer = self._signer()
+        chosen = [each.SerializeToString() for each in islice(self._waiting, SEND_AT_ONCE)]
+        return [
+            node_pb2.Attestation(statement=each, signature=signer.sign(ATTESTATION, each)) for each in chosen
+        ]
+
+    def heard(self, count: int) -> None:
+        """Central has the oldest *count*."""
+        for _ in range(count):
+            gone = self._waiting.popleft()
+            line = self._lines[(gone.stream, gone.table)]
+            if line.newest is gone:
+                line.newest = None
+
+    @property
+    def waiting(self) -> int:
+        """How many central has not heard."""
+        return len(self._waiting)
+
+    def _say(self, report: node_pb2.StreamReport, table: str, line: _Line) -> None:
+        statement = node_pb2.ReadStatement(
+            stream=report.stream,
+            table=table,
+            since_us=line.said_us,
+            proven_us=report.read_us,
+            rows=max(0, report.rows - line.rows),
+            seq=report.captured_seq,
+        )
+        line.said_us, line.rows = report.read_us, report.rows
+        if line.newest is not None and report.read_us - line.anchor_us < THINNED_US:
+            statement.since_us, statement.rows = line.newest.since_us, statement.rows + line.newest.rows
+            line.newest.CopyFrom(statement)
+        else:
+            line.newest, line.anchor_us = statement, report.read_us
+            self._waiting.append(statement)
