@@ -58,10 +58,14 @@ def bound_limits(connection: Connection) -> Iterator[tuple[tuple[str, str], str]
         yield (row.stream, row.table_name), json.loads(row.document)["update_limit"]
 
 
-def bound(connection: Connection) -> Iterator[Published]:
-    """Every entry in force whose rows come from a stream."""
-    release = newest_release(connection)
-    for row in connection.execute(_BOUND):
+def bound(
+    connection: Connection, after: str = "", provider: str = "", count: int | None = None
+) -> Iterator[Published]:
+    """Entries in force whose rows come from a stream, by code: after *after*, of *provider* or of all."""
+    release, query = newest_release(connection), _BOUND.where(ENTRIES.c.code > after).limit(count)
+    if provider:
+        query = query.where(ENTRIES.c.provider == provider)
+    for row in connection.execute(query):
         yield Published(Entry.model_validate_json(row.document), row.version, release)
 
 

@@ -5,5 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from central.people import Verb
+from central.supervision import verbs as supervision
 
-VERBS: Final[tuple[Verb, ...]] = ()
+VERBS: Final[tuple[Verb, ...]] = (*supervision.VERBS,)

@@ -58,6 +58,11 @@ class Punctualities:
         return self._bound[1]
 
 
+def page_of_bound(connection: Connection, after: str, department: str, count: int) -> list[Published]:
+    """Bound resources in force with codes after *after*, of one department or of all."""
+    return list(bound(connection, after, department, count))
+
+
 def rules_of(policy: SupervisionPolicy) -> Rules:
     """As judging takes them."""
     return Rules(policy.due_share, policy.serious_factor)

@@ -102,11 +102,12 @@ def confirm(connection: Connection, resource: str, who: str, now_us: int) -> Res
     return found
 
 
-def reject(connection: Connection, resource: str, who: str, reason: str, now_us: int) -> Restriction:
-    """The authority does not follow a proposal, or lifts what is in force; the warning stays on record."""
+def reject(connection: Connection, resource: str, why: tuple[str, str], now_us: int) -> Restriction:
+    """The authority does not follow a proposal, or lifts what is in force; *why* is who and the reason."""
     row = _row(connection, resource)
     if row is None or row.state not in {Step.PROPOSED, Step.ACTIVE}:
         raise Refused("there is no restriction to lift", where=resource, fix="case restrictions")
+    who, reason = why
     found = Restriction(resource, row.department, Step.NONE, now_us, reason)
     _move(connection, found, Step(row.state), {"who": who, "evidence": row.evidence})
     return found
@@ -123,10 +124,10 @@ def restrictions(connection: Connection, department: str = "") -> list[Restricti
     ]
 
 
-def restricted_departments(connection: Connection) -> set[str]:
-    """Departments that lost the right of Art. 28 ¶1 for now."""
-    active = select(RESTRICTIONS.c.department).where(RESTRICTIONS.c.state == Step.ACTIVE).distinct()
-    return set(connection.scalars(active))
+def restricted(connection: Connection, department: str) -> list[str]:
+    """Why *department* lost the right of Art. 28 ¶1 for now, a sentence for each resource; empty when it did not."""
+    found = restrictions(connection, department)
+    return [each.sentence for each in found if each.step is Step.ACTIVE]
 
 
 def sentence(case: Case, step: Step, policy: SupervisionPolicy) -> str:
