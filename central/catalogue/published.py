@@ -52,6 +52,14 @@ def published_of(connection: Connection, stream: str) -> list[Published]:
     return [_published(connection, row) for row in rows.all()]
 
 
+def provider_of(connection: Connection, code: str) -> str:
+    """Whose resource *code* is, whether or not it is in force any more; "" when it never was."""
+    newest = (
+        select(ENTRIES.c.provider).where(ENTRIES.c.code == code).order_by(ENTRIES.c.version.desc()).limit(1)
+    )
+    return connection.execute(newest).scalar_one_or_none() or ""
+
+
 def bound_limits(connection: Connection) -> Iterator[tuple[tuple[str, str], str]]:
     """Stream and table of every entry in force that names them, with its update limit as an ISO 8601 duration."""
     for row in connection.execute(_BOUND):

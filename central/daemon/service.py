@@ -36,6 +36,7 @@ from central.settings import Settings
 from central.status import Board, explain
 from central.status.facts import behind
 from central.store import migrate, open_store
+from central.supervision.clock import keep_dates
 from central.supervision.punctuality import Punctualities
 from central.supervision.reads import Reads
 from central.supervision.uptime import live
@@ -67,9 +68,9 @@ class Daemon:
         self._room = Room.of(settings)
         self._appliers = Appliers(self._applier, limits.apply_threads, limits.handover_bytes)
         self._desk = desk_of(settings, self._engine)
-        policy = profile_of(settings).supervision
-        self._reads = Reads(self._engine, policy.log_share)
-        self._punctualities = Punctualities(self._engine, policy, self._reads)
+        self._policy = profile_of(settings).supervision
+        self._reads = Reads(self._engine, self._policy.log_share)
+        self._punctualities = Punctualities(self._engine, self._policy, self._reads)
         self._board = Board(self._engine, settings.heartbeat_s, self._appliers.trouble)
         self._intake_pool = ThreadPoolExecutor(limits.intake_threads, "intake")
         self._desk_pool = ThreadPoolExecutor(DESK_THREADS, "desk")
@@ -179,6 +180,7 @@ class Daemon:
             Job("disk", self._room_look, 5.0),
             Job("alive", partial(live, self._engine), ALIVE_S, at_start=True),
             Job("punctuality", self._punctualities.look, PUNCTUALITY_S),
+            Job("dates", partial(keep_dates, self._engine, self._policy), _HOUR_S, at_start=True),
             Job("refusals", Refusals(self._engine).settle, 30.0),
             Job("retention", partial(forget_old, self._engine, settings.ledger.keep_days), _HOUR_S),
             Job("certificates", expiry.check, _HOUR_S, at_start=True),

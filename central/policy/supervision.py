@@ -18,5 +18,11 @@ class SupervisionPolicy(Section):
     """So many whole limits late: the department is warned."""
     restrict_after_limits: int = Field(ge=1)
     """So many whole limits late: a restriction is proposed to the authority."""
+    case_step_days: int = Field(ge=1)
+    """Working days for each step of a dispute; then the authority is told."""
+    feedback_every_days: int = Field(ge=1)
+    """Days of the calendar between two reports of what use was made of a grant (Art. 36)."""
+    unused_after_days: int = Field(ge=1)
+    """A grant nobody used for so many days is proposed for closing."""
     restricts_automatically: bool
     """Whether a proposed restriction takes effect without the authority's confirmation."""

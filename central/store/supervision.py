@@ -68,3 +68,51 @@ RESTRICTIONS: Final = Table(
     words("evidence", ""),
     Index("central_restrictions_department", "department", "state"),
 )
+
+CASES: Final = Table(
+    "central_cases",
+    METADATA,
+    key("number", is_number=True),
+    words("kind"),
+    words("resource"),
+    words("grant_id", ""),
+    words("raiser"),
+    words("handler"),
+    words("state"),
+    number("opened_us"),
+    number("changed_us"),
+    number("due_us"),
+    maybe("escalated_us"),
+    words("evidence", ""),
+    Index("central_cases_raiser", "raiser", "number"),
+    Index("central_cases_handler", "handler", "number"),
+    Index("central_cases_state", "state", "due_us"),
+)
+
+CASE_EVENTS: Final = Table(
+    "central_case_events",
+    METADATA,
+    key("number", is_number=True),
+    key("n", is_number=True),
+    number("at_us"),
+    words("who"),
+    words("department"),
+    words("state"),
+    words("text"),
+)
+
+# What use was made of a grant, as its consumer says (Art. 36): one row for each time it is due.
+FEEDBACK: Final = Table(
+    "central_feedback",
+    METADATA,
+    key("grant_id"),
+    key("n", is_number=True),
+    number("due_us"),
+    maybe("submitted_us"),
+    words("who", ""),
+    words("text", ""),
+    words("figures", "{}"),
+    maybe("read_by_authority_us"),
+    maybe("read_by_provider_us"),
+    Index("central_feedback_due", "submitted_us", "due_us"),
+)

@@ -51,8 +51,41 @@ def upgrade() -> None:
         sa.Index("central_restrictions_department", "department", "state"),
         schema=SCHEMA,
     )
+    op.create_table(
+        "central_cases",
+        _number_key("number"),
+        *_words("kind", "resource"),
+        sa.Column("grant_id", sa.Text, nullable=False, server_default=""),
+        *_words("raiser", "handler", "state"),
+        *_numbers("opened_us", "changed_us", "due_us"),
+        sa.Column("escalated_us", sa.BigInteger),
+        sa.Column("evidence", sa.Text, nullable=False, server_default=""),
+        sa.Index("central_cases_raiser", "raiser", "number"),
+        sa.Index("central_cases_handler", "handler", "number"),
+        sa.Index("central_cases_state", "state", "due_us"),
+        schema=SCHEMA,
+    )
+    op.create_table(
+        "central_case_events",
+        *(_number_key(name) for name in ("number", "n")),
+        *_numbers("at_us"),
+        *_words("who", "department", "state", "text"),
+        schema=SCHEMA,
+    )
+    op.create_table(
+        "central_feedback",
+        *_keys("grant_id"),
+        _number_key("n"),
+        *_numbers("due_us"),
+        *(sa.Column(f"{name}_us", sa.BigInteger) for name in _READ_AT),
+        *(sa.Column(name, sa.Text, nullable=False, server_default="") for name in ("who", "text")),
+        sa.Column("figures", sa.Text, nullable=False, server_default="{}"),
+        sa.Index("central_feedback_due", "submitted_us", "due_us"),
+        schema=SCHEMA,
+    )
 
 
+_READ_AT = ("submitted", "read_by_authority", "read_by_provider")
 _SAID = ("confirmed_by", "sentence", "evidence")
 
 
