@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 
 from pydantic import Field
@@ -55,8 +56,9 @@ class Maintenance(Section):
     """Hours that are not counted."""
 
     department: str
-    start_us: int
-    end_us: int
+    begin: datetime
+    """Local time of the policy's zone."""
+    end: datetime
     reason: str = Field(min_length=1, max_length=2000)
 
 
@@ -89,15 +91,20 @@ def _reject(turn: Turn, asked: Decision) -> dict[str, Any]:
 
 
 def _maintenance(turn: Turn, asked: Maintenance) -> dict[str, Any]:
-    if asked.end_us <= asked.start_us:
-        raise Refused("it ends before it begins", where="end_us")
-    if asked.start_us < turn.now_us:
-        raise Refused(
-            "what has passed cannot be agreed afterwards", where="start_us", fix="raise a dispute instead"
-        )
-    span = Span(asked.start_us, asked.end_us)
+    span = Span(_moment(turn, asked.begin), _moment(turn, asked.end))
+    if not span.length_us:
+        raise Refused("it ends before it begins", where="end")
+    if span.start_us < turn.now_us:
+        fix = "raise a dispute instead"
+        raise Refused("what has passed cannot be agreed afterwards", where="begin", fix=fix)
     number = agree_maintenance(turn.connection, asked.department, span, asked.reason, turn.actor.person)
     return {"maintenance": number, "department": asked.department}
+
+
+def _moment(turn: Turn, local: datetime) -> int:
+    """A local time without a zone is the policy's."""
+    aware = local if local.tzinfo else local.replace(tzinfo=turn.profile.calendar.zone)
+    return int(aware.timestamp() * 1_000_000)
 
 
 def _standing(each: Standing) -> dict[str, Any]:
