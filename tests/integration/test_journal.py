@@ -232,6 +232,27 @@ def test_keys_of_many_parts_and_odd_names(rig, request):
     assert [(row[0], row[1], row[4]) for row in mirror.rows(ODD)] == [(-(2**62), "", 1), (1, "moved", 2)]
 
 
+@pytest.mark.parametrize("rig", ["mariadb"], indirect=True)
+def test_a_bit_in_a_key_is_noted_as_yes_or_no(rig):
+    """The byte itself would be no text, and no JSON."""
+    with rig.transaction() as writer:
+        writer.say("CREATE TABLE 标 (是 BIT(1), n INT, v TEXT, PRIMARY KEY (是, n))")
+    known = settings(rig.url, ["标"], journal="exchange_bit")
+    execute(rig.url, plan(known).install())
+    source = JournalSource(known)
+    source.open("")
+    with rig.transaction() as writer:
+        writer.say("INSERT INTO 标 VALUES (b'1', 1, '甲'), (b'0', 1, '乙'), (b'1', 2, '丙')")
+    mirror = followed(source)
+    with rig.transaction() as writer:
+        writer.say("UPDATE 标 SET 是 = b'0' WHERE n = 2")
+        writer.say("DELETE FROM 标 WHERE v = '甲'")
+    followed(source, mirror)
+    source.close()
+
+    assert mirror.rows("标") == [(False, 1, "乙"), (False, 2, "丙")]
+
+
 @pytest.mark.parametrize("rig", ["postgres15"], indirect=True)
 def test_partitions_and_truncate_are_noted(rig):
     """Rows written straight into a partition, and a table emptied at one stroke."""

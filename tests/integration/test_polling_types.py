@@ -204,6 +204,10 @@ def test_a_key_of_mariadb_is_found_again(mariadb, mariadb_database, by):
     """Texts of 128 characters and more are the ones that Debian's driver corrupts unless told otherwise."""
     kinds = {
         "decimal(12,2)": "12.30",
+        "decimal(12,2) unsigned": "12.30",
+        "bit(1)": 1,
+        "bit(10)": 513,
+        "time(6)": "-838:59:58.900000",
         "datetime(6)": "2024-01-02 03:04:05.100000",
         "date": "2024-01-02",
         "varchar(150)": "字" * 140,
@@ -213,7 +217,7 @@ def test_a_key_of_mariadb_is_found_again(mariadb, mariadb_database, by):
     }
     for number, (kind, value) in enumerate(kinds.items()):
         made = f"CREATE TABLE k{number} (k {kind} PRIMARY KEY) CHARACTER SET utf8mb4"
-        mariadb.execute(made, f"INSERT INTO k{number} VALUES ('{value}')", database=mariadb_database)
+        mariadb.execute(made, f"INSERT INTO k{number} VALUES ({value!r})", database=mariadb_database)
     empty = [f"DELETE FROM k{number}" for number in range(len(kinds))]
     address = mariadb_address(mariadb, mariadb_database, by)
     found_and_gone("", len(kinds), address, lambda: mariadb.execute(*empty, database=mariadb_database))

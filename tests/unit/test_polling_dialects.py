@@ -55,7 +55,7 @@ AFTER = {
     "postgresql": '"at" >= CAST(? AS timestamp) AND ("at" > CAST(? AS timestamp) OR ("at" = CAST(? AS timestamp) '
     'AND ("n" > CAST(? AS numeric) OR ("n" = CAST(? AS numeric) AND "名" > CAST(? AS varchar)))))',
     "mysql": "`at` >= CAST(? AS DATETIME(6)) AND (`at` > CAST(? AS DATETIME(6)) OR (`at` = CAST(? AS DATETIME(6)) "
-    "AND (`n` > CAST(? AS DECIMAL(10,2)) OR (`n` = CAST(? AS DECIMAL(10,2)) AND `名` > ?))))",
+    "AND (`n` > CAST(? AS decimal(10,2)) OR (`n` = CAST(? AS decimal(10,2)) AND `名` > ?))))",
     "sqlserver": "[at] >= CONVERT(datetime2(7), ?, 121) AND ([at] > CONVERT(datetime2(7), ?, 121) OR "
     "([at] = CONVERT(datetime2(7), ?, 121) AND ([n] > CAST(? AS decimal(10,2)) OR "
     "([n] = CAST(? AS decimal(10,2)) AND [名] > ?))))",
@@ -73,7 +73,9 @@ class Listening:
 
     def query(self, statement: str, parameters: Sequence[Plain] = ()) -> list[Row]:
         self.said.append((statement.replace("\0", "?"), tuple(parameters)))
-        return []
+        if statement.startswith("SELECT column_name, column_type"):
+            return [(column.name, column.type.lower(), "NO") for column in self.columns("s", "t")]
+        return [("n",), ("名",)] if statement.startswith("SELECT column_name") else []
 
     def columns(self, schema: str, table: str) -> list[NativeColumn]:
         pairs = zip(("n", "名", "at"), TYPES[self.dialect.name], strict=True)
@@ -91,7 +93,9 @@ def asked(name: str) -> tuple[Listening, Reader]:
     database = Listening(DIALECTS[name])
     table = PollingTable(table="s.t", watermark="at")
     known = cast(Database, database)
-    return database, Reader(known, read_shape(known, table), table.parts)
+    reader = Reader(known, read_shape(known, table), table.parts)
+    database.said.clear()
+    return database, reader
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from agent.sources.mysql.connection import Connection, Row, quoted
-from agent.sources.mysql.types import Type, from_catalog, json_text
+from agent.sources.mysql.types import JSON_TEXT, Type, from_catalog, json_columns, json_text
+from proto.errors import Credential
 
 _TABLE: Final = """
 SELECT table_schema, table_name, table_type, coalesce(engine, ''), coalesce(table_rows, 0)
@@ -23,10 +24,6 @@ _INDEXES: Final = """
 SELECT index_name, column_name, coalesce(sub_part, 0) FROM information_schema.statistics
 WHERE table_schema = %s AND table_name = %s AND non_unique = 0 ORDER BY index_name, seq_in_index
 """
-_CHECKS: Final = """
-SELECT check_clause FROM information_schema.check_constraints WHERE constraint_schema = %s AND table_name = %s
-"""
-_JSON_CHECK: Final = re.compile(r"\s*json_valid\(`((?:[^`]|``)+)`\)\s*", re.IGNORECASE)
 TRANSACTIONAL: Final = frozenset({"InnoDB", "RocksDB", "TokuDB", "ROCKSDB"})
 
 
@@ -105,23 +102,25 @@ class Catalog:
             return None
         schema, name, sort, engine, estimate = found[0]
         rows = int(estimate)
-        json = self._json_columns(place)
-        columns = tuple(_column(row, json) for row in ask(_COLUMNS, place))
+        told = ask(_COLUMNS, place)
+        json = self._json_columns(schema, name) if any(row[1] == JSON_TEXT for row in told) else frozenset()
+        columns = tuple(_column(row, json) for row in told)
         return TableFacts(
             schema, name, sort == "BASE TABLE", engine, rows, columns, _indexes(ask(_INDEXES, place))
         )
 
-    def _json_columns(self, place: tuple[str, str]) -> frozenset[str]:
-        if not self._connection.is_mariadb:
-            return frozenset()
-        clauses = (_JSON_CHECK.fullmatch(row[0]) for row in self._connection.rows(_CHECKS, place))
-        return frozenset(found[1].replace("``", "`") for found in clauses if found)
+    def _json_columns(self, schema: str, name: str) -> frozenset[str]:
+        """None where the account may read single columns only: then nobody tells it."""
+        with suppress(Credential):
+            row = self._connection.row(f"SHOW CREATE TABLE {quoted(schema)}.{quoted(name)}")
+            return json_columns(str(row[1])) if row else frozenset()
+        return frozenset()
 
 
 def _column(row: Row, json: frozenset[str]) -> ColumnFacts:
     name, data_type, column_type, octets, charset, collation, nullable, default, extra = row
     found = from_catalog(data_type, column_type, int(octets), charset)
-    if name in json and data_type == "longtext":
+    if name in json and data_type == JSON_TEXT:
         found = json_text(charset)
     generated = "GENERATED" in extra.upper().replace("DEFAULT_GENERATED", "")
     return ColumnFacts(name, found, column_type, charset, collation, bool(nullable), default, generated)

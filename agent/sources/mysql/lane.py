@@ -86,7 +86,7 @@ class UnreadableValue(BadRow):
 
     def __init__(self, wanted: Wanted, why: str, raw: bytes) -> None:
         where = f"{wanted.table}.{wanted.name}"
-        super().__init__(wanted.table, f"a value {why}", where=where, fix=_AFRESH)
+        super().__init__(wanted.table, f'column "{wanted.name}": a value {why}', where=where, fix=_AFRESH)
         self.raw = raw
 
 

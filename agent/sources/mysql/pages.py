@@ -207,7 +207,7 @@ def _unreadable(shape: Shape, readers: Sequence[Read], row: Sequence[bytes | Non
         except (Unreadable, Refused, ValueError) as error:
             why = str(error) if isinstance(error, Unreadable) else "is not understood"
             fix = f"mend the row at the source, or leave the column out, then {AFRESH}"
-            return BadRow(name, f"a value {why}", where=f"{name}.{part.name}", fix=fix)
+            return BadRow(name, f'column "{part.name}": a value {why}', where=f"{name}.{part.name}", fix=fix)
     return BadRow(name, "a row is not understood", fix=AFRESH)
 
 

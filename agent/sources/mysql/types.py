@@ -78,6 +78,8 @@ _STRINGS: Final = {
     ColumnType.BLOB_COMPRESSED: ("text", "blob"),
 }
 """What a string type is with and without a character set."""
+JSON_TEXT: Final = "longtext"
+"""What MariaDB's JSON is, with a check."""
 _TEXTS: Final = {"tinytext": 1, "text": 2, "mediumtext": 3, "longtext": 4}
 _BLOBS: Final = {"tinyblob": 1, "blob": 2, "mediumblob": 3, "longblob": 4}
 _SPACES: Final = (
@@ -87,6 +89,12 @@ _SPACES: Final = (
 _NUMBERS: Final = re.compile(r"\((\d+)(?:,(\d+))?\)")
 _MEMBER: Final = re.compile(r"'((?:[^'\\]|''|\\.)*)'", re.DOTALL)
 _ESCAPES: Final = {"n": "\n", "r": "\r", "0": "\0", "Z": "\x1a"}
+_JSON_CHECK: Final = re.compile(
+    r"""^ +(?:CONSTRAINT|([`"])(?P<column>(?:(?!\1).|\1\1)+)\1) .*"""
+    r"""CHECK \(json_valid\(([`"])(?P<checked>(?:(?!\3).|\3\3)+)\3\)\),?$""",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""A line of SHOW CREATE TABLE: a column and its check, or a check of the table, that is for JSON and nothing more."""
 _UNSIGNED_BY_NATURE: Final = ("unsigned", "zerofill")
 
 
@@ -165,6 +173,16 @@ def from_catalog(data_type: str, column_type: str, octets: int, charset: str) ->
 def json_text(charset: str) -> Type:
     """MariaDB's JSON: a text that is checked."""
     return Type("text", 4, charset=charset, native="json")
+
+
+def json_columns(definition: str) -> frozenset[str]:
+    """The columns that are checked to be JSON, from what SHOW CREATE TABLE says.
+
+    The catalogue's own list of checks shows nothing to an account that may only read.
+    """
+    lines = (each.groupdict() for each in _JSON_CHECK.finditer(definition))
+    names = [line["checked"] for line in lines if line["column"] in (None, line["checked"])]
+    return frozenset(name.replace("``", "`").replace('""', '"') for name in names)
 
 
 def _plain(data_type: str, column_type: str) -> Type:

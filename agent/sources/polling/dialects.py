@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from agent.sources.polling import mysqltypes
 from proto.values import Kind
 
 MARK: Final = "\0"
@@ -47,6 +48,8 @@ class Dialect:
     typeless: bool = False
     """A column may hold other than its type says, so parameters are plain values and keys must be written one way."""
     schema_is_catalog: bool = False
+    own_types: bool = False
+    """Kinds and expressions follow the server's own catalogue (:mod:`mysqltypes`), as its log does."""
     snapshot: str = ""
     """Begins a transaction in which all pages see one state; given where a driver would keep a whole result in memory."""
 
@@ -59,9 +62,11 @@ class Dialect:
         """A table's full name."""
         return f"{self.quote(schema)}.{self.quote(name)}" if schema else self.quote(name)
 
-    def read(self, name: str, kind: Kind) -> str:
+    def read(self, name: str, kind: Kind, source_type: str) -> str:
         """The expression that brings a column without loss."""
         column = self.quote(name)
+        if self.own_types and (own := mysqltypes.expressions(source_type, kind)):
+            return own[0].format(column)
         for special, reads, _ in self.by_kind:
             if special is kind:
                 return reads.format(column)
@@ -73,6 +78,8 @@ class Dialect:
 
     def parameter(self, kind: Kind, source_type: str) -> str:
         """The expression of a parameter that is compared with a column."""
+        if self.own_types and (own := mysqltypes.expressions(source_type, kind)):
+            return own[1].format(MARK)
         if self.casts == "type":
             return f"CAST({MARK} AS {source_type})" if source_type else MARK
         if self.casts == "kind":
@@ -129,6 +136,10 @@ _MYSQL_KINDS: Final = (
     (Kind.TIME, "CAST({0} AS CHAR)", "CAST({0} AS TIME(6))"),
     (Kind.TIMESTAMP, "CAST({0} AS CHAR)", "CAST({0} AS DATETIME(6))"),
     (Kind.TIMESTAMPTZ, "CAST({0} AS CHAR)", "CAST({0} AS DATETIME(6))"),
+    # It goes to 838 hours, and below zero.
+    (Kind.INTERVAL, "CAST({0} AS CHAR)", "CAST({0} AS TIME(6))"),
+    # A BIT comes as a byte, which is not what it is compared with.
+    (Kind.BOOL, "{0} + 0", "({0} = 't')"),
     # As text a FLOAT has six digits; as a DOUBLE it has all of its own.
     (Kind.FLOAT32, "CAST({0} AS DOUBLE)", "{0}"),
     (Kind.FLOAT64, "{0}", "{0}"),
@@ -146,6 +157,7 @@ MYSQL: Final = Dialect(
     by_kind=_MYSQL_KINDS,
     bytes_of="CAST({0} AS BINARY)",
     schema_is_catalog=True,
+    own_types=True,
     # Debian's ODBC driver keeps 90 MiB of 400,000 rows, whatever it is told.
     snapshot="START TRANSACTION WITH CONSISTENT SNAPSHOT",
 )
@@ -335,8 +347,6 @@ _OWN: Final[dict[str, dict[str, Kind]]] = {
     # What an unsigned or a SQLite integer holds need not fit the word it was declared with.
     "sqlite": dict.fromkeys(("int", "integer", "smallint", "tinyint", "int4", "int2", "real"), Kind.INT64)
     | {"real": Kind.FLOAT64},
-    # A TIMESTAMP is kept in UTC; FLOAT has four bytes; bit is a string of bits.
-    "mysql": {"timestamp": Kind.TIMESTAMPTZ, "float": Kind.FLOAT32, "time": Kind.TIME},
     "sqlserver": {"bit": Kind.BOOL, "timestamp": Kind.BYTES, "tinyint": Kind.INT16},
     # Oracle's DATE has a time of day.
     "oracle": {"date": Kind.TIMESTAMP, "float": Kind.DECIMAL, "integer": Kind.DECIMAL},
@@ -346,6 +356,8 @@ _OWN: Final[dict[str, dict[str, Kind]]] = {
 
 def kind_of(dialect: Dialect, declared: str) -> Kind:
     """The kind of a column whose type the catalogue calls *declared*."""
+    if dialect.own_types and (known := mysqltypes.kind_of(declared)):
+        return known
     word = " ".join(_without_parameters(declared).lower().split())
     own = _OWN.get("postgresql" if dialect.name == "kingbase" else dialect.name, {})
     return own.get(word) or _TYPES.get(word, Kind.OTHER)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
+from agent.sources.polling.columns import columns_of, key_of
 from agent.sources.polling.connection import Database, NativeColumn, Row
 from agent.sources.polling.dialects import Dialect, kind_of
 from agent.sources.polling.settings import PollingTable
@@ -22,6 +24,8 @@ WATERMARKS: Final = frozenset(
     {Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ}
 )
 _STAMPS: Final = frozenset({Kind.TIMESTAMP, Kind.TIMESTAMPTZ})
+_DATED: Final = frozenset({Kind.DATE, *_STAMPS})
+_ZERO_DATE: Final = re.compile(r"0000-\d\d-\d\d|\d{4}-00-|\d{4}-\d\d-00")
 
 Reads = Callable[[Any], bytes]
 """From what the driver brings to the canonical form; raises Refused, which never repeats the value."""
@@ -105,7 +109,7 @@ class Shape:
 def read_shape(database: Database, settings: PollingTable) -> Shape:
     """The table as the catalogue has it now. Raises SchemaHold."""
     name = settings.catalogued
-    found = {column.name: column for column in database.columns(*settings.parts)}
+    found = {column.name: column for column in columns_of(database, *settings.parts)}
     if not found:
         raise SchemaHold(
             name,
@@ -128,7 +132,7 @@ def read_shape(database: Database, settings: PollingTable) -> Shape:
 
 def _key_of(database: Database, settings: PollingTable, wanted: Sequence[str]) -> tuple[str, ...]:
     name = settings.catalogued
-    key = settings.key or database.primary_key(*settings.parts)
+    key = settings.key or key_of(database, *settings.parts)
     if not key:
         raise SchemaHold(name, "it has no primary key", fix="name the columns of a unique index: 'key'")
     if outside := [column for column in key if column not in wanted]:
@@ -152,7 +156,7 @@ def _field(dialect: Dialect, settings: PollingTable, native: NativeColumn, is_ke
     charset = settings.charsets.get(native.name)
     column = Column(native.name, kind, native.type, native.nullable and not is_key)
     reads: Reads = partial(canonical, kind)
-    expression = dialect.read(native.name, kind)
+    expression = dialect.read(native.name, kind, native.type)
     if charset or (dialect.text_as_bytes and kind is Kind.TEXT):
         expression, reads = dialect.raw(native.name), partial(_decoded, kind, charset or "utf-8")
     elif dialect.text_as_bytes:
@@ -194,6 +198,8 @@ _FROM_NUMBERS: Final = frozenset({Kind.BOOL, Kind.FLOAT32, Kind.FLOAT64, *INTEGE
 
 
 def _from_words(kind: Kind, words: str) -> bytes:
+    if kind in _DATED and _ZERO_DATE.match(words):
+        raise Refused("a value is a date without a year, month or day")
     if kind in _STAMPS:
         words = words.replace("T", " ", 1).removesuffix("Z")
         if kind is Kind.TIMESTAMPTZ and not _has_offset(words):

@@ -120,4 +120,6 @@ CREATE TABLE IF NOT EXISTS {self.table(journal)} (
     def _part(self, value: str, kind: Kind) -> str:
         if kind is Kind.BYTES:
             return rf"CONCAT('\\x', LOWER(HEX({value})))"
+        if kind is Kind.BOOL:
+            return f"IF({value} + 0, 't', 'f')"
         return f"CONVERT({value} USING utf8mb4)" if kind is Kind.TEXT else f"CAST({value} AS CHAR)"
