@@ -13,6 +13,7 @@ from proto.v1 import node_pb2
 if TYPE_CHECKING:
     # Only for its types: whoever asks for a status should not wait for a database library to load.
     from agent.exchange import Sizes, TableStatus
+    from agent.sources.source import Fading
 
 WORST_FIRST: Final = (
     State.FENCED,
@@ -45,6 +46,8 @@ class View:
     """When central last acknowledged anything; 0 = not since the process started."""
     tables: Mapping[str, TableStatus]
     retained_bytes: int = 0
+    fading: Fading | None = None
+    """The source's log may soon be gone before it was read."""
     retention_given_up_us: int = 0
     """When batches were last forgotten before their time, for room; 0 = not since the process started."""
     looking_proves: bool = True
@@ -62,8 +65,8 @@ def report(view: View) -> node_pb2.StreamReport:
         stream=view.stream,
         state=_flowing_state(view, waiting) if flows else worst.state,
         code="" if flows else worst.code,
-        sentence=_flow_sentence(view) if flows else worst.sentence,
-        fix="" if flows else worst.fix,
+        sentence=_with_fading(view, _flow_sentence(view) if flows else worst.sentence),
+        fix=("" if flows else worst.fix) or (view.fading.fix if view.fading else ""),
         position=view.capture.position,
         captured_seq=view.captured_seq,
         acknowledged_seq=view.acknowledged_seq,
@@ -110,6 +113,11 @@ def _flow_sentence(view: View) -> str:
     if held:
         parts.append(f"held: {', '.join(held)}")
     return "; ".join(parts)
+
+
+def _with_fading(view: View, sentence: str) -> str:
+    """Said in every state: a stream that stands still is the one whose log goes."""
+    return "; ".join(filter(None, (sentence, view.fading.sentence if view.fading else "")))
 
 
 def ago(moment_us: int) -> str:

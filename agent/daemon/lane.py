@@ -15,7 +15,7 @@ from agent.link import Link
 from agent.push import Push, PushLimits
 from agent.settings import Settings
 from agent.sources.kinds import SourceSettings, new_source
-from agent.sources.source import Retained
+from agent.sources.source import Fading, Forgetting, Retained
 from agent.status import View, report
 from agent.worker import StreamState, now_us, run_worker
 from proto.errors import Credential, ExchangeError, Halt, Refused, Transient, way_out
@@ -24,6 +24,7 @@ from proto.v1 import node_pb2
 
 PRUNES_AT_A_TIME = 20
 ASK_AGAIN_S = 10.0
+FADING_EDGES = (0.5, 0.8, 1.0)
 
 _log = structlog.get_logger()
 
@@ -63,6 +64,7 @@ class Lane:
         self._source = source
         self._retained: Retained | None = None
         self._warned_at = 0
+        self._fading: Fading | None = None
         self._no_capture, self._no_push = threading.Event(), threading.Event()
         self._push = Push(exchange, around.link, push_limits(settings))
         self._capture = self._new_capture()
@@ -195,6 +197,7 @@ class Lane:
                 acknowledged_us=facts.acknowledged_us,
                 tables=self.exchange.tables(),
                 retained_bytes=self._retained.bytes if self._retained else 0,
+                fading=self._fading,
                 retention_given_up_us=self.exchange.room.retention_given_up_us,
                 looking_proves=self._reader.traits.looking_proves,
                 captured=frozenset(table.catalogued for table in self._source.tables),
@@ -228,10 +231,28 @@ class Lane:
         try:
             self._retained = self._reader.retained()
             self._capture.protect_source()
+            self._look_ahead()
         except (Transient, Credential):
             # Capture meets the same trouble, and says so where people look.
             self._retained = None
         self._warn()
+
+    def _look_ahead(self) -> None:
+        """Warn at half and at four fifths of the time that the source's log has left, and say so in the status (C11)."""
+        if not isinstance(self._reader, Forgetting):
+            return
+        try:
+            position = self.exchange.checkpoint().position
+            found = self._reader.fading(position) if position else None
+        except Halt:
+            # Not the stream's writer, or a position of another source: capture says why.
+            found = None
+        before, self._fading = self._fading, found
+        edge = max((each for each in FADING_EDGES if found and found.share >= each), default=0.0)
+        if found and edge and (before is None or before.share < edge):
+            _log.warning(
+                "source_log_fades", stream=self.exchange.stream, sentence=found.sentence, fix=found.fix
+            )
 
     def _warn(self) -> None:
         kept, disk = self._retained, self._source.disk

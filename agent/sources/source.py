@@ -80,6 +80,16 @@ class Retained:
     """What the server is willing to keep; None = without limit."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fading:
+    """How near the source's log is to being gone before it was read."""
+
+    share: float
+    """Of the time or the room that it has; 1 = it may go any moment, or has gone."""
+    sentence: str
+    fix: str
+
+
 class Mirror(Protocol):
     """What the exchange database has of this stream's tables: the memory of a source whose database keeps no log.
 
@@ -227,6 +237,15 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of connections; what the server keeps for us stays, so that we can go on later."""
+        ...
+
+
+@runtime_checkable
+class Forgetting(Protocol):
+    """A source whose server drops its log by its own clock, whether it was read or not."""
+
+    def fading(self, position: Position) -> Fading | None:
+        """A warning if what comes after *position* will soon be gone. Own connection, any thread, open or not."""
         ...
 
 

@@ -94,7 +94,9 @@ def test_domains_are_compared_one_by_one():
     assert not whole.contains(DomainGtids.parse("0-1-6"))
     assert not whole.contains(DomainGtids.parse("8-1-1"))
     whole.add("0-4-6")
-    assert str(whole) == "0-4-6,7-2-9"
+    assert str(whole) == "0-1-5,0-4-6,7-2-9"
+    assert whole.ends == "0-4-6,7-2-9"
+    assert DomainGtids.parse(str(whole)) == whole
 
 
 @given(st.lists(st.integers(1, 60)), st.lists(st.integers(1, 60)))
@@ -115,7 +117,7 @@ def test_a_position_says_whose_it_is():
     text = "mysql/mariadb-1/0-1-5/binlog.000003/1234/1700000000"
     place = Place.parse(text)
 
-    assert (str(place), place.is_mariadb, place.spot) == (text, True, Spot("binlog.000003", 1234))
+    assert (str(place), place.is_mariadb, place.spot) == (f"{text}/0", True, Spot("binlog.000003", 1234))
     assert Spot("b.000010", 4).reaches(Spot("b.000009", 99))
     assert not Spot("b.000010", 4).reaches(Spot("b.000010", 5))
     for wrong in ("pg/1/1/0/0", "mysql/x/0-1-5/f/1", "mysql/mariadb-1/a-b/f/1/0", ""):

@@ -12,6 +12,7 @@ from typing import Final
 from agent.sources.mysql import server
 from agent.sources.mysql.catalog import TRANSACTIONAL, Catalog
 from agent.sources.mysql.connection import Connection
+from agent.sources.mysql.fading import DAY_S, keeping
 from agent.sources.mysql.settings import MysqlSettings
 from agent.sources.mysql.shapes import Shape, Shapes
 from agent.sources.source import Finding
@@ -19,7 +20,6 @@ from agent.sources.wakeup import Wakeup
 from proto.errors import ExchangeError, Fenced, SchemaHold
 
 OLDEST: Final = {True: (10, 5), False: (8, 0, 14)}
-DAY_S: Final = 86_400
 SHORT_S: Final = 3 * DAY_S
 _WRITING: Final = (
     "INSERT",
@@ -118,16 +118,20 @@ class _Checks:
         return Finding("server_id", True, f"nobody reads the log under our number {number}")
 
     def _kept(self) -> Iterator[Finding]:
-        seconds = _kept_s(self._connection)
-        days = f"{seconds / DAY_S:.3g} days"
-        fix = f"SET GLOBAL {_KEPT_SETTING} = {7 * DAY_S}; and in my.cnf: {_KEPT_SETTING} = {7 * DAY_S}"
-        if seconds == 0:
+        kept = keeping(self._connection)
+        days = f"{kept.seconds / DAY_S:.3g} days"
+        if kept.seconds == 0:
             yield Finding("kept logs", True, "the server keeps its logs until somebody purges them")
-        elif seconds < SHORT_S:
+        elif kept.seconds < SHORT_S:
             sentence = f"the server keeps its logs for {days}: an agent that is away for longer has a gap"
-            yield Finding("kept logs", True, sentence, fix)
+            yield Finding("kept logs", True, sentence, kept.longer)
         else:
             yield Finding("kept logs", True, f"the server keeps its logs for {days}")
+        if kept.bytes:
+            sentence = (
+                f"the server keeps {kept.bytes >> 20} MiB of its logs: what was not read by then is a gap"
+            )
+            yield Finding("kept logs, size", True, sentence)
 
     def _writes_nothing(self) -> Finding:
         """Rights are read as they were granted; roles and defaults included."""
@@ -177,18 +181,6 @@ class _Checks:
     @property
     def _monitor(self) -> str:
         return "BINLOG MONITOR" if self._connection.is_mariadb else "REPLICATION CLIENT"
-
-
-_KEPT_SETTING: Final = "binlog_expire_logs_seconds"
-
-
-def _kept_s(connection: Connection) -> float:
-    """How long the server keeps its logs; 0 = for ever."""
-    found = 0.0
-    for name, unit in ((_KEPT_SETTING, 1), ("expire_logs_days", DAY_S)):
-        row = connection.row(f"SHOW GLOBAL VARIABLES LIKE '{name}'")
-        found = found or float(row[1] if row else 0) * unit
-    return found
 
 
 def account_of(connection: Connection) -> str:

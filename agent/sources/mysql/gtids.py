@@ -6,7 +6,7 @@ needs intervals. Both can take in one more transaction and say whether they cont
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 
@@ -28,10 +28,16 @@ class Gtids(Protocol):
 
 @dataclass(slots=True)
 class DomainGtids:
-    """MariaDB's: ``0-1-5,1-7-20``, the last transaction of each domain."""
+    """MariaDB's: ``0-2-3,0-1-5,1-7-20``, the last transaction of each domain after the last ones of other servers in it.
+
+    Only the last one of a domain says where to go on. The others tell this history from one that another server wrote
+    in between, and how much of them is known depends on where reading began.
+    """
 
     last: dict[int, tuple[int, int]]
     """Server and number, by domain."""
+    others: dict[int, dict[int, int]] = field(default_factory=dict)
+    """The last numbers of the servers that wrote in a domain before, by domain and server."""
 
     @classmethod
     def parse(cls, text: str) -> DomainGtids:
@@ -44,6 +50,11 @@ class DomainGtids:
     def add(self, gtid: str) -> None:
         """Take in one more transaction: the last of its domain."""
         domain, server, number = (int(part) for part in gtid.split("-"))
+        before = self.last.get(domain)
+        if before is not None and before[0] != server:
+            others = self.others.setdefault(domain, {})
+            others[before[0]] = before[1]
+            others.pop(server, None)
         self.last[domain] = (server, number)
 
     def contains(self, other: DomainGtids) -> bool:
@@ -53,12 +64,21 @@ class DomainGtids:
 
     def copy(self) -> DomainGtids:
         """One that is not changed with this one."""
-        return DomainGtids(dict(self.last))
+        return DomainGtids(dict(self.last), {domain: dict(others) for domain, others in self.others.items()})
 
-    def __str__(self) -> str:
+    @property
+    def ends(self) -> str:
+        """The last of each domain alone, as a replica tells them."""
         return ",".join(
             f"{domain}-{server}-{number}" for domain, (server, number) in sorted(self.last.items())
         )
+
+    def __str__(self) -> str:
+        found: list[str] = []
+        for domain, (server, number) in sorted(self.last.items()):
+            found += (f"{domain}-{each}-{at}" for each, at in sorted(self.others.get(domain, {}).items()))
+            found.append(f"{domain}-{server}-{number}")
+        return ",".join(found)
 
 
 Interval = tuple[int, int]

@@ -35,7 +35,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """``mysql/<server>/<transactions>/<file>/<offset>/<birth of the file>``: everything in it has been read."""
+    """``mysql/<server>/<transactions>/<file>/<offset>/<birth of the file>/<time>``: everything in it has been read."""
 
     server: str
     """``mariadb-<server_id>`` or MySQL's server_uuid."""
@@ -43,13 +43,15 @@ class Place:
     spot: Spot
     born_s: int
     """When the file began, in seconds since 1970; 0 = unknown."""
+    at_s: int = 0
+    """When the last transaction's last statement was run, which every replica's log repeats; 0 = unknown."""
 
     @classmethod
     def parse(cls, position: Position) -> Place:
         """Read a position; Diverged if another kind of source wrote it."""
         try:
-            kind, server, gtids, file, offset, born = position.split("/")
-            place = cls(server, gtids, Spot(file, int(offset)), int(born))
+            kind, server, gtids, file, offset, born, *rest = position.split("/")
+            place = cls(server, gtids, Spot(file, int(offset)), int(born), *map(int, rest[:1]))
             place.read_gtids()
         except ValueError:
             kind = ""
@@ -66,9 +68,11 @@ class Place:
         """The transactions as a set."""
         return DomainGtids.parse(self.gtids) if self.is_mariadb else ServerGtids.parse(self.gtids)
 
-    def at(self, gtids: str, spot: Spot, born_s: int) -> Place:
+    def at(self, gtids: str, spot: Spot, born_s: int, at_s: int = 0) -> Place:
         """Another place in the same log."""
-        return replace(self, gtids=gtids, spot=spot, born_s=born_s)
+        return replace(self, gtids=gtids, spot=spot, born_s=born_s, at_s=at_s)
 
     def __str__(self) -> Position:
-        return f"mysql/{self.server}/{self.gtids}/{self.spot.file}/{self.spot.offset}/{self.born_s}"
+        return (
+            f"mysql/{self.server}/{self.gtids}/{self.spot.file}/{self.spot.offset}/{self.born_s}/{self.at_s}"
+        )

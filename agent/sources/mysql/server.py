@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any, Final
 
@@ -46,10 +46,15 @@ def now(connection: Connection) -> tuple[str, Spot]:
         return str(status["Executed_Gtid_Set"]).replace("\n", ""), Spot(
             str(status["File"]), int(status["Position"])
         )
+    # Asked before, so that nothing in it comes later; what comes between is in the log's own word for the spot.
+    gtids = DomainGtids.parse(str(connection.row("SELECT @@global.gtid_binlog_state")[0]))
     connection.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
     spot = log_end(connection)
     connection.run("ROLLBACK")
-    return str(connection.row("SELECT binlog_gtid_pos(%s, %s)", (spot.file, spot.offset))[0] or ""), spot
+    ends = str(connection.row("SELECT binlog_gtid_pos(%s, %s)", (spot.file, spot.offset))[0] or "")
+    for gtid in filter(None, ends.split(",")):
+        gtids.add(gtid)
+    return str(gtids), spot
 
 
 def executed(connection: Connection) -> DomainGtids | ServerGtids:
@@ -115,8 +120,6 @@ def birth(settings: MysqlSettings, file: str, wakeup: Wakeup, *, is_mariadb: boo
 def check_continuity(settings: MysqlSettings, place: Place, connection: Connection, wakeup: Wakeup) -> None:
     """Raise Gap or Diverged unless everything after *place* is still there, and what is before it is what we read."""
     where = settings.name
-    if (server := server_name(connection)) != place.server:
-        raise Diverged(f"this is server {server}, and we read from {place.server}", where=where, fix=AFRESH)
     ours, theirs = place.read_gtids(), executed(connection)
     if not theirs.contains(ours):  # type: ignore[arg-type]
         what = f"what we read (up to {place.gtids}) is not in the server's log: it was reset or restored"
@@ -130,22 +133,27 @@ def check_continuity(settings: MysqlSettings, place: Place, connection: Connecti
         raise Diverged(
             f"the server has no {place.spot.file} any more: its log was reset", where=where, fix=AFRESH
         )
-    forgotten = _forgotten(connection, there)
-    if forgotten is not None and not ours.contains(forgotten):  # type: ignore[arg-type]
+    gone = forgotten(connection, there)
+    if gone is not None and not ours.contains(gone):  # type: ignore[arg-type]
         what = (
             f"the server purged logs that we had not read: it begins with {there[0] if there else 'nothing'}"
         )
         raise Gap(what, where=where, fix=AFRESH)
 
 
-def _forgotten(connection: Connection, there: list[str]) -> DomainGtids | ServerGtids | None:
+def forgotten(connection: Connection, there: Sequence[str]) -> DomainGtids | ServerGtids | None:
     """The transactions that are no longer in the log's files."""
     if not connection.is_mariadb:
         return ServerGtids.parse(str(connection.row("SELECT @@global.gtid_purged")[0]))
     if not there:
         return None
+    return begins_after(connection, there[0])
+
+
+def begins_after(connection: Connection, file: str) -> DomainGtids | None:
+    """MariaDB's last transactions before a file; None when it does not say."""
     # Four bytes are a file's beginning, before its first event.
-    row = connection.row("SELECT binlog_gtid_pos(%s, 4)", (there[0],))
+    row = connection.row("SELECT binlog_gtid_pos(%s, 4)", (file,))
     return DomainGtids.parse(str(row[0])) if row and row[0] else None
 
 

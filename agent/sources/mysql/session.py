@@ -16,6 +16,7 @@ from agent.sources.mysql.catalog import Catalog
 from agent.sources.mysql.connection import Connection
 from agent.sources.mysql.copy import Copies
 from agent.sources.mysql.ddl import changes
+from agent.sources.mysql.failover import follow
 from agent.sources.mysql.place import Place
 from agent.sources.mysql.settings import MysqlSettings
 from agent.sources.mysql.shapes import AFRESH, Shapes
@@ -123,6 +124,8 @@ class Opening:
         place = Place.parse(position) if position else None
         server.check_log(connection)
         if place is not None:
+            if server.server_name(connection) != place.server:
+                return follow(settings, place, connection, self._wakeup)
             server.check_continuity(settings, place, connection, self._wakeup)
             return place
         gtids, spot = server.now(connection)

@@ -20,6 +20,7 @@ from agent.sources.mysql import server
 from agent.sources.mysql.catalog import Catalog
 from agent.sources.mysql.checks import check
 from agent.sources.mysql.connection import Connection
+from agent.sources.mysql.fading import fading
 from agent.sources.mysql.gtids import DomainGtids, ServerGtids
 from agent.sources.mysql.pages import PageReader
 from agent.sources.mysql.refusals import KICKED_FIX
@@ -28,7 +29,7 @@ from agent.sources.mysql.settings import MysqlSettings
 from agent.sources.mysql.shapes import AFRESH, Shapes
 from agent.sources.mysql.stream import Cut
 from agent.sources.mysql.wire import Ended
-from agent.sources.source import Finding, Limits, Page, Proof, Retained, Traits
+from agent.sources.source import Fading, Finding, Limits, Page, Proof, Retained, Traits
 from agent.sources.wakeup import Wakeup
 from proto.batch import Batch, Frames, Position
 from proto.errors import Fenced, Refused, SchemaHold, TableHold
@@ -152,6 +153,10 @@ class MysqlSource:
     def retained(self) -> Retained | None:
         """Nothing: the server keeps its log by its own clock, for nobody in particular."""
         return None
+
+    def fading(self, position: Position) -> Fading | None:
+        """Whether the server will soon drop what comes after *position*."""
+        return fading(self._settings, position)
 
     def give_up_place(self) -> None:
         """There is no place of ours at the server; only our session ends."""

@@ -89,6 +89,7 @@ class Stream:
         self._events: deque[bytes] = deque()
         self._group: _Group | None = None
         self._file, self._offset, self._born_s = place.spot.file, place.spot.offset, place.born_s
+        self._at_s = place.at_s
         self._base = place
         self.gtids = place.read_gtids()
         """Every transaction that has ended here."""
@@ -164,7 +165,7 @@ class Stream:
         return self._handed_out((), (0, 0, 0))
 
     def _handed_out(self, deltas: tuple[Delta, ...], facts: tuple[int, int, int]) -> Cut:
-        self.place = self._base.at(str(self.gtids), self.passed, self._born_s)
+        self.place = self._base.at(str(self.gtids), self.passed, self._born_s, self._at_s)
         self._moved = False
         self._cut_at_s = time.monotonic()
         return Cut(self.place, deltas, *facts)
@@ -258,6 +259,7 @@ class Stream:
         self._advance(told.next_position)
         self.gtids.add(group.beginning.gtid)
         self.passed = Spot(self._file, self._offset)
+        self._at_s = header(group.maps[-1]).time_s if group.maps else told.time_s
         self._moved = True
         at_us = group.beginning.at_us or told.time_s * 1_000_000
         first, _, count = self._facts

@@ -72,7 +72,7 @@ class Dump:
             self._driver._read_packet()
             if isinstance(gtids, DomainGtids):
                 with self._driver.cursor() as cursor:
-                    cursor.execute("SET @slave_connect_state = %s", (str(gtids),))
+                    cursor.execute("SET @slave_connect_state = %s", (gtids.ends,))
                 self._command(_DUMP, struct.pack("<IHI", 4, 0, replica_id))
             else:
                 self._command(_DUMP_GTID, _gtid_request(replica_id, gtids))
