@@ -242,7 +242,7 @@ class Lane:
         if not isinstance(self._reader, Forgetting):
             return
         try:
-            position = self.exchange.checkpoint().position
+            position = self.exchange.start().position
             found = self._reader.fading(position) if position else None
         except Halt:
             # Not the stream's writer, or a position of another source: capture says why.

@@ -116,6 +116,37 @@ def test_another_server_has_diverged(listener, own):
         listener.reopen(str(place.at("0-1-999999", place.spot, place.born_s)))
 
 
+def test_a_server_that_lost_the_end_of_its_log_has_diverged(listener, own, said):
+    """As after a power cut with ``sync_binlog = 0``: what it writes next gets the numbers of what we read (C8)."""
+    said("FLUSH BINARY LOGS")
+    listener.listen(Limits(wait_s=1))
+    before = Place.parse(own_end(own)).spot
+    said("INSERT INTO t VALUES (2, '没了')", "INSERT INTO t VALUES (3, '没了')")
+    listener.listen()
+    gtids = Place.parse(listener.position).gtids
+    own.kill()
+    log = own.data / before.file
+    log.write_bytes(log.read_bytes()[: before.offset])
+    (own.data / "binlog.state").unlink(missing_ok=True)
+    own.start()
+    said(*(f"INSERT INTO t VALUES ({number}, '另一个')" for number in range(100, 103)))
+    ended = Place.parse(own_end(own)).read_gtids()
+
+    assert ended.contains(Place("mariadb-1", gtids, before, 0).read_gtids())
+    with pytest.raises(Diverged, match="lost the end of its log"):
+        listener.reopen()
+
+
+def own_end(server: MariadbServer) -> str:
+    """Where its log ends now, as a position."""
+    with contextlib.closing(server.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT @@global.gtid_binlog_pos")
+        gtids = cursor.fetchall()[0][0]
+        cursor.execute("SHOW MASTER STATUS")
+        file, offset, *_ = cursor.fetchall()[0]
+    return f"mysql/mariadb-1/{gtids}/{file}/{offset}/0"
+
+
 def test_a_restarted_server_is_gone_on_with(listener, own, said):
     """While it is away it is a passing trouble; what it had told is not told again."""
     said("INSERT INTO t VALUES (2, '二')")

@@ -60,7 +60,7 @@ def fading(settings: MysqlSettings, position: Position) -> Fading | None:
     with closing(Connection(settings)) as connection:
         if server.server_name(connection) != place.server:
             return None
-        files = [(str(row[0]), int(row[1])) for row in connection.rows("SHOW BINARY LOGS")]
+        files = list(server.sizes(connection).items())
         ours = Spot(place.spot.file, 0)
         left = [each for each in files if Spot(each[0], 0).reaches(ours)]
         if left and left[0][0] != ours.file and _is_lost(place, connection, left[0][0]):

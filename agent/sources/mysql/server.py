@@ -100,7 +100,12 @@ def mend(name: str, wanted: str) -> str:
 
 def files(connection: Connection) -> list[str]:
     """The log's files, oldest first."""
-    return [str(row[0]) for row in connection.rows("SHOW BINARY LOGS")]
+    return list(sizes(connection))
+
+
+def sizes(connection: Connection) -> dict[str, int]:
+    """The bytes of the log's files, oldest first."""
+    return {str(row[0]): int(row[1]) for row in connection.rows("SHOW BINARY LOGS")}
 
 
 def birth(settings: MysqlSettings, file: str, wakeup: Wakeup, *, is_mariadb: bool) -> int:
@@ -124,8 +129,13 @@ def check_continuity(settings: MysqlSettings, place: Place, connection: Connecti
     if not theirs.contains(ours):  # type: ignore[arg-type]
         what = f"what we read (up to {place.gtids}) is not in the server's log: it was reset or restored"
         raise Diverged(what, where=where, fix=AFRESH)
-    there = files(connection)
-    if place.spot.file in there:
+    found = sizes(connection)
+    there = list(found)
+    if place.spot.file in found:
+        if found[place.spot.file] < place.spot.offset:
+            # As after a power cut with sync_binlog = 0: the numbers we read go to other transactions then.
+            what = f"{place.spot.file} is shorter than what we read of it: the server lost the end of its log"
+            raise Diverged(what, where=where, fix=AFRESH)
         born_s = birth(settings, place.spot.file, wakeup, is_mariadb=connection.is_mariadb)
         if place.born_s and born_s != place.born_s:
             raise Diverged(f"{place.spot.file} is another file than the one we read", where=where, fix=AFRESH)
