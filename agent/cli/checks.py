@@ -15,9 +15,10 @@ from agent.exchange import open_exchange
 from agent.exchange.store import server_of
 from agent.jobs import WARN_DAYS
 from agent.link import Address, Link
+from agent.local import LocalClient
 from agent.settings import Settings
 from agent.sources.kinds import SourceSettings, new_source
-from agent.sources.source import Finding, NoMirror
+from agent.sources.source import Finding, Forgetting, NoMirror
 from proto.errors import ExchangeError
 from proto.v1 import node_pb2
 
@@ -35,6 +36,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _found("socket", lambda: _socket(settings.socket))
     for source in settings.sources:
         yield from _source(source)
+        yield from _log_left(settings, source)
 
 
 def _found(name: str, look: Callable[[], Finding]) -> Finding:
@@ -106,6 +108,25 @@ def _socket(path: Path) -> Finding:
     if not os.access(parent, os.W_OK):
         return Finding("socket", False, f"{path} cannot be made by this account", f"mkdir -p {path.parent}")
     return Finding("socket", True, f"{path} can be made")
+
+
+def _log_left(settings: Settings, source: SourceSettings) -> Iterator[Finding]:
+    """A warning if the source's log will soon be gone; only a running agent knows how far it has read."""
+    reader = new_source(source, NoMirror())
+    if not isinstance(reader, Forgetting):
+        return
+    try:
+        with LocalClient(settings.socket) as agent:
+            streams = agent.status().streams
+        position = next(
+            (each.position for each in streams if each.stream == f"{settings.node}/{source.name}"), ""
+        )
+        found = reader.fading(position) if position else None
+    except ExchangeError:
+        # Not running, or the source cannot be reached, which its own findings say.
+        return
+    if found is not None:
+        yield Finding(f"source {source.name}: log left", found.share < 1, found.sentence, found.fix)
 
 
 def _source(settings: SourceSettings) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from typing import Any
 
@@ -149,18 +150,23 @@ def test_the_status_says_so_also_while_the_stream_stands_still(own, say, tmp_pat
         say.say(
             "INSERT INTO t VALUES (2, '二')", "FLUSH BINARY LOGS", "SET GLOBAL binlog_expire_logs_seconds = 8"
         )
+        warned(system)
+        done = attempt(command("exchange-agent"), "check", "--json", "-c", str(system.agent_config))
+        (found,) = [each for each in json.loads(done.stdout) if each["name"] == "source hr: log left"]
+        assert found["sentence"].startswith("the server drops its logs after 8 s; ours is ")
         system.agent.kill()
         system.agent.start()
-        eventually(
-            lambda: "; the server drops its logs after 8 s; ours is" in told(system).sentence,
-            True,
-            within_s=60,
-        )
-        assert told(system).state == "PAUSED"
+        warned(system)
         assert "source_log_fades" in system.agent.log.read_text()
     finally:
         system.agent.kill()
         system.central.kill()
+
+
+def warned(system):
+    """The line of the paused stream says how old its log is."""
+    said = "; the server drops its logs after 8 s; ours is"
+    eventually(lambda: (told(system).state, said in told(system).sentence), ("PAUSED", True), within_s=60)
 
 
 def told(system):
