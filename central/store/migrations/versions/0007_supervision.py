@@ -13,6 +13,11 @@ SCHEMA = "exchange_central"
 
 def upgrade() -> None:
     """Nothing was seen yet."""
+    _punctuality()
+    _cases()
+
+
+def _punctuality() -> None:
     op.create_table(
         "central_newest_reads",
         *_keys("stream", "table_name"),
@@ -51,6 +56,9 @@ def upgrade() -> None:
         sa.Index("central_restrictions_department", "department", "state"),
         schema=SCHEMA,
     )
+
+
+def _cases() -> None:
     op.create_table(
         "central_cases",
         _number_key("number"),
