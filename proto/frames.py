@@ -46,7 +46,7 @@ def pack(fields: Sequence[bytes | None]) -> bytes:
 
 def fields(frame: bytes) -> list[bytes | None]:
     """The fields of exactly one frame."""
-    spans, end = _walk(frame, 0)
+    spans, end = walk(frame, 0)
     if end != len(frame):
         raise corrupt(end, "bytes follow the frame")
     return [_field(frame, span) for span in spans]
@@ -135,11 +135,11 @@ def _frames(data: bytes) -> Iterator[tuple[int, list[Span], int]]:
     at = 0
     while at < len(data):
         start = at
-        spans, at = _walk(data, start)
+        spans, at = walk(data, start)
         yield start, spans, at
 
 
-def _walk(data: bytes, at: int) -> tuple[list[Span], int]:
+def walk(data: bytes, at: int) -> tuple[list[Span], int]:
     """The columns of the frame at *at*, and where it ends."""
     size = len(data)
     if size - at < 2:
@@ -171,7 +171,7 @@ def _chosen(data: bytes, start: int, spans: Sequence[Span], columns: Sequence[in
 
 def _field(data: bytes, span: Span) -> bytes | None:
     start, end = span
-    # Only the sign decides: −1 is the one negative length that _walk lets through.
+    # Only the sign decides: −1 is the one negative length that walk lets through.
     return None if data[start] >= 0x80 else data[start + 4 : end]
 
 
