@@ -23,16 +23,8 @@ cdef dict WAYS = {
 }
 
 
-cdef struct Span:
-    Py_ssize_t at  # where the value lies
-    int32_t length  # -1 = NULL
-
-
 cdef class Numbers:
     """Small numbers as C has them; one that no column can have is as wrong as any other."""
-
-    cdef int count
-    cdef int *of
 
     def __cinit__(self, numbers):
         cdef list found = list(numbers)
@@ -52,12 +44,6 @@ cdef class Numbers:
 
 cdef class Walk:
     """Goes from frame to frame; after :meth:`next` the columns of the present one are in ``spans``."""
-
-    cdef bytes data
-    cdef const uint8_t *start
-    cdef Py_ssize_t size, begin, end
-    cdef int count, room
-    cdef Span *spans
 
     def __cinit__(self, bytes data not None):
         self.data = data

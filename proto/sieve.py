@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from proto.errors import FrameCorrupt, Refused
 from proto.frames import MAX_FIELDS, Span, corrupt, walk
 from proto.masks import Masking
-from proto.predicate import Op, Step, order
+from proto.predicate import Op, Step, check_steps, order
 
 Pick = tuple[int, Masking | None]
 """A column that is handed on, and the mask on it."""
@@ -43,10 +43,10 @@ class Sieve:
     def __init__(
         self, width: int, steps: Sequence[Step], passing: Sequence[Pick], left: Sequence[Pick]
     ) -> None:
-        places = [step.column for step in steps] + [place for place, _ in (*passing, *left)]
-        wrong = [place for place in places if not 0 <= place < width]
-        if wrong or width > MAX_FIELDS:
-            raise corrupt(0, f"a frame has no column {wrong[0] if wrong else MAX_FIELDS}")
+        check_steps(steps, width)
+        for place, _ in (*passing, *left):
+            if not 0 <= place < min(width, MAX_FIELDS):
+                raise corrupt(0, f"a frame has no column {place}")
         self._width = width
         self._steps = [(step, [order(step.kind, literal) for literal in step.literals]) for step in steps]
         self._passing = tuple(passing)

@@ -4,7 +4,7 @@ It means what it would mean in SQL: a comparison with NULL is unknown, so is ``n
 which the whole is true passes. Text is compared by code point as it is stored, padding included.
 """
 
-from proto.predicate.binding import Op, Step, bind, order
+from proto.predicate.binding import Op, Step, bind, check_steps, order
 from proto.predicate.form import from_json, to_json
 from proto.predicate.text import parse, to_text
 from proto.predicate.tree import (
@@ -45,6 +45,7 @@ __all__ = [
     "Step",
     "bind",
     "check",
+    "check_steps",
     "columns",
     "from_json",
     "order",

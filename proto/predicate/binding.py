@@ -7,7 +7,7 @@ than every number; −0 equal to 0; text and uuid by their bytes, which for UTF-
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
@@ -97,6 +97,24 @@ def bind(predicate: Predicate, schema: TableSchema) -> tuple[Step, ...]:
     steps: list[Step] = []
     _add(steps, predicate, places)
     return tuple(steps)
+
+
+def check_steps(steps: Sequence[Step], width: int) -> None:
+    """Raise ValueError unless the steps look at columns below *width* and leave one truth, or there are none."""
+    depth = 0
+    for step in steps:
+        if step.op >= Op.AND:
+            wrong = not 0 < step.parts <= depth or (step.op is Op.NOT and step.parts != 1)
+            depth -= step.parts
+        else:
+            wrong = not 0 <= step.column < width or (step.op is not Op.NULL and not step.literals)
+        depth += 1
+        if wrong:
+            raise ValueError(f"a step {step.op.name} does not go with those before it or with the frame")
+        for literal in step.literals:
+            order(step.kind, literal)
+    if depth != (1 if steps else 0):
+        raise ValueError("steps leave more than one truth")
 
 
 def order(kind: Kind, data: bytes) -> Ordered:
