@@ -12,10 +12,20 @@ from unittest.mock import patch
 @cache
 def python_frames() -> ModuleType:
     """A second copy of ``proto.frames`` that found no compiled module."""
-    spec = importlib.util.find_spec("proto.frames")
+    return _without("proto.frames", "proto._frames")
+
+
+@cache
+def python_sieve() -> ModuleType:
+    """A second copy of ``proto.sieve`` that found no compiled module."""
+    return _without("proto.sieve", "proto._sieve")
+
+
+def _without(name: str, compiled: str) -> ModuleType:
+    spec = importlib.util.find_spec(name)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    with patch.dict(sys.modules, {"proto._frames": None}):
+    with patch.dict(sys.modules, {compiled: None}):
         spec.loader.exec_module(module)
     assert module.ACCELERATED is False
     return module
