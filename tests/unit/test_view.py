@@ -322,6 +322,16 @@ def test_a_partial_update_of_nothing_delivered_is_nothing() -> None:
     assert bound.settle(found, frozenset()) == (Delta(bound.schema), keys(LI))
 
 
+def test_nobody_has_a_row_of_a_table_that_was_emptied() -> None:
+    """What the receiver had before is gone already, so nothing of it is deleted once more or updated."""
+    bound = View(ALL[:2], {}, parse("地区 = '370100'")).bind(PERSON, KEY)
+    delta = Delta(PERSON, upserts=full(HAN), partials=(update((2,), LI),), truncated=True)
+    found = bound.delta(delta)
+    ready, wanted = bound.settle(found, frozenset(bound.asks(found)))
+    assert ready == Delta(bound.schema, truncated=True)
+    assert wanted == keys(LI)
+
+
 CANARIES = ("110101199003071234", "李雷雷雷", "370100", "金丝雀-收入-", "金丝雀-病历-")
 SECRETS = TableSchema("档案", tuple(Column(f"列{at}", Kind.TEXT) for at in range(5)), ("列0",))
 
