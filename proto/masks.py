@@ -54,7 +54,7 @@ class Keep:
         kept = (self.first, self.last)
         if any(not 0 <= count <= MAX_KEPT for count in kept) or kept == (0, 0):
             fix = f"keep 0 to {MAX_KEPT} characters at each end, or use 'hide'"
-            raise Refused("keeps too many characters or none", where=self.name, fix=fix)
+            raise Refused("'keep' keeps too many characters or none", fix=fix)
 
     def kind_after(self, kind: Kind) -> Kind:
         """Text."""
@@ -154,7 +154,8 @@ def from_json(form: object, where: str = "mask") -> Mask:
         raise Refused("a mask is not an object", where=where)
     name = form.get("mask")
     if not isinstance(name, str) or name not in _MASKS:
-        raise Refused("'mask' is missing or unknown", where=where, fix=f"use one of: {', '.join(_MASKS)}")
+        fix = f"use one of: {', '.join(_MASKS)}; to drop a column, do not choose it"
+        raise Refused("'mask' is missing or unknown", where=where, fix=fix)
     keys = ("first", "last") if name == Keep.name else ()
     if set(form) != {"mask", *keys}:
         wanted = ", ".join(("mask", *keys))
@@ -162,7 +163,10 @@ def from_json(form: object, where: str = "mask") -> Mask:
     counts = [form[key] for key in keys]
     if any(type(count) is not int for count in counts):
         raise Refused("'first' and 'last' are not whole numbers", where=where)
-    return _MASKS[name](*counts)
+    try:
+        return _MASKS[name](*counts)
+    except Refused as error:
+        raise Refused(error.what, where=where, fix=error.fix) from None
 
 
 def _cut(kind: Kind, data: bytes) -> bytes:

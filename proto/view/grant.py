@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 from proto import masks, predicate
 from proto.errors import Refused
-from proto.masks import Mask
+from proto.masks import Mask, Masking
 from proto.predicate import Predicate
 from proto.schema import MAX_COLUMNS, Column, TableSchema
 from proto.view.bound import BoundView
@@ -96,8 +97,8 @@ class View:
         chosen = tuple(self._delivered(schema.columns[places[name]]) for name in self.columns)
         steps = () if self.rows is None else predicate.bind(self.rows, schema)
         masking = {
-            places[name]: mask.ready(schema.columns[places[name]].kind, pseudonym_key)
-            for name, mask in self.masks.items()
+            places[name]: _ready(self.masks[name], schema.columns[places[name]], pseudonym_key)
+            for name in self.masks
         }
         return BoundView(schema, TableSchema(schema.name, chosen, schema.key), steps, masking)
 
@@ -105,10 +106,22 @@ class View:
         mask = self.masks.get(column.name)
         if mask is None:
             return column
-        try:
+        with _naming(column):
             kind = mask.kind_after(column.kind)
-        except Refused as error:
-            raise Refused(error.what, where=column.name, fix=error.fix) from None
         # Stars or a pseudonym may be longer than the source's type allows, and a hidden number is NULL.
         source_type = column.source_type if isinstance(mask, masks.Year) else ""
         return Column(column.name, kind, source_type, column.nullable or isinstance(mask, masks.Hide))
+
+
+def _ready(mask: Mask, column: Column, key: bytes) -> Masking:
+    with _naming(column):
+        return mask.ready(column.kind, key)
+
+
+@contextmanager
+def _naming(column: Column) -> Iterator[None]:
+    """What a mask refuses, it refuses for a column."""
+    try:
+        yield
+    except Refused as error:
+        raise Refused(error.what, where=column.name, fix=error.fix) from None

@@ -179,8 +179,9 @@ def test_a_mask_comes_back_from_its_form(mask: Mask) -> None:
 )
 def test_a_form_is_strict(form: Any) -> None:
     """Nothing missing, nothing unknown, no key."""
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as error:
         from_json(form, "masks.证件号")
+    assert error.value.where == "masks.证件号"
 
 
 def test_a_short_key_is_refused() -> None:

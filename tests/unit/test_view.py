@@ -144,8 +144,9 @@ def test_what_does_not_go_with_the_table_is_refused(view: View, column: str) -> 
 def test_pseudonyms_need_a_key() -> None:
     """Nothing else does."""
     View(ALL, {"姓名": Hide()}).bind(PERSON, b"")
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as error:
         View(ALL, {"姓名": Pseudonym()}).bind(PERSON, b"")
+    assert error.value.where == "姓名"
 
 
 def test_a_changed_table_needs_a_new_binding() -> None:
