@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
-ACCELERATORS := $(wildcard proto/*.pyx replica/*.pyx agent/sources/*/*.pyx)
+ACCELERATORS := $(wildcard proto/*.pyx proto/*.pxd replica/*.pyx agent/sources/*/*.pyx)
 
 .PHONY: setup setup-test test check demo bench versions soak stubs clean
 
