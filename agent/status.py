@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from agent.worker import Snapshot, now_us
@@ -13,7 +13,7 @@ from proto.v1 import node_pb2
 if TYPE_CHECKING:
     # Only for its types: whoever asks for a status should not wait for a database library to load.
     from agent.exchange import Sizes, TableStatus
-    from agent.sources.source import Fading
+    from agent.sources.source import Fading, Remark
 
 WORST_FIRST: Final = (
     State.FENCED,
@@ -54,6 +54,8 @@ class View:
     """Whether finding nothing new at the source says anything about the department's data."""
     captured: frozenset[str] | None = None
     """The tables in the settings; others were captured once and are not shown. None = all."""
+    remarks: Mapping[str, Remark] = field(default_factory=dict)
+    """What the source leaves to people, by table; the table flows nevertheless."""
 
 
 def report(view: View) -> node_pb2.StreamReport:
@@ -83,7 +85,7 @@ def report(view: View) -> node_pb2.StreamReport:
         bytes=view.capture.bytes,
         rows_per_s=view.capture.rows_per_s,
         bytes_per_s=view.capture.bytes_per_s,
-        tables=[_table(table) for table in _shown(view)],
+        tables=[_table(table, view.remarks.get(table.name)) for table in _shown(view)],
     )
 
 
@@ -112,6 +114,11 @@ def _flow_sentence(view: View) -> str:
     held = [table.name for table in _shown(view) if table.held]
     if held:
         parts.append(f"held: {', '.join(held)}")
+    parts += [
+        f"{table.name}: {view.remarks[table.name].sentence}"
+        for table in _shown(view)
+        if table.name in view.remarks
+    ]
     return "; ".join(parts)
 
 
@@ -135,13 +142,13 @@ def _shown(view: View) -> list[TableStatus]:
     return [table for name, table in view.tables.items() if view.captured is None or name in view.captured]
 
 
-def _table(table: TableStatus) -> node_pb2.TableReport:
+def _table(table: TableStatus, remark: Remark | None) -> node_pb2.TableReport:
     return node_pb2.TableReport(
         table=table.name,
         state=table.state,
         code=table.code,
-        sentence=table.sentence,
-        fix=table.fix,
+        sentence=f"{table.sentence}; {remark.sentence}" if remark else table.sentence,
+        fix=table.fix or (remark.fix if remark else ""),
         rows_copied=table.copy.rows_copied,
         rows_expected=table.copy.rows_expected,
     )

@@ -80,7 +80,7 @@ def _stream(stream: node_pb2.StreamReport) -> list[RenderableType]:
     if stream.tables:
         parts.append(_indented(_tables(stream.tables)))
     # Why, and what to do, stand below: a command that is to be typed needs the whole width.
-    return [*parts, *(_indented(_why(each)) for each in stream.tables if each.state not in _WELL)]
+    return [*parts, *(_indented(_why(each)) for each in stream.tables if each.state not in _WELL or each.fix)]
 
 
 def _facts(stream: node_pb2.StreamReport) -> str:

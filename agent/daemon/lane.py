@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ from agent.link import Link
 from agent.push import Push, PushLimits
 from agent.settings import Settings
 from agent.sources.kinds import SourceSettings, new_source
-from agent.sources.source import Fading, Forgetting, Retained
+from agent.sources.source import Fading, Forgetting, Remark, Remarking, Retained
 from agent.status import View, report
 from agent.worker import StreamState, now_us, run_worker
 from proto.errors import Credential, ExchangeError, Halt, Refused, Transient, way_out
@@ -178,10 +178,10 @@ class Lane:
         """Whether a session with central is open."""
         return self._push.facts().connected
 
-    def standing(self) -> tuple[bool, frozenset[State]]:
+    def standing(self) -> tuple[bool, frozenset[State], Mapping[str, Remark]]:
         """What people should hear of as soon as it changes; asks no database."""
         states = frozenset(worker.state.read().state for worker in (self._capture, self._push))
-        return self.is_connected, states - {State.RUNNING, State.IDLE}
+        return self.is_connected, states - {State.RUNNING, State.IDLE}, self._remarks()
 
     def report(self) -> node_pb2.StreamReport:
         """How the stream is, in one picture."""
@@ -201,8 +201,12 @@ class Lane:
                 retention_given_up_us=self.exchange.room.retention_given_up_us,
                 looking_proves=self._reader.traits.looking_proves,
                 captured=frozenset(table.catalogued for table in self._source.tables),
+                remarks=self._remarks(),
             )
         )
+
+    def _remarks(self) -> Mapping[str, Remark]:
+        return self._reader.remarks() if isinstance(self._reader, Remarking) else {}
 
     def _sizes(self) -> Sizes:
         try:

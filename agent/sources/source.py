@@ -72,6 +72,16 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """What people should know of a table although it flows."""
+
+    sentence: str
+    """Names files, rows and columns; never a value."""
+    fix: str
+    """What ends it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Retained:
     """What the source's server keeps because of us."""
 
@@ -255,4 +265,13 @@ class Resting(Protocol):
 
     def resting(self) -> str:
         """Why it reads nothing now and when it goes on, in words; empty while it works. Any thread, at once."""
+        ...
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """A source that may take the good part of something and leave the rest to people."""
+
+    def remarks(self) -> Mapping[str, Remark]:
+        """What is left to them, by table, until they have dealt with it; a restart tells it again. Any thread, at once."""
         ...

@@ -115,12 +115,20 @@ def _rows(node: status_pb2.NodeStatus) -> list[tuple[str, ...]]:
 
 
 def _why(node: status_pb2.NodeStatus) -> list[str]:
-    """One line for everything that is not well."""
+    """One line for everything that is not well, or waits for a person."""
     lines = [
         f"{each.stream} {each.state}: {each.sentence}" for each in node.streams if each.state not in WELL
     ]
     if not lines and node.state not in WELL:
         lines = [f"{node.node} {node.state}: {node.sentence}"]
+    # It flows, and yet somebody has to move.
+    lines += [
+        f"{each.stream}: {leg.sentence}"
+        for each in node.streams
+        if each.state in WELL
+        for leg in each.legs
+        if leg.fix
+    ]
     return [*lines, f"  → exchange-central explain {node.node}"] if lines else []
 
 

@@ -151,9 +151,12 @@ def _capture(stream: StreamFacts, silence: Silence | None) -> status_pb2.Leg:
     table = _worst_table(reported)
     if table is not None and worst((state, table.state)) == table.state != state:
         state, sentence, fix = table.state, f"table {table.table}: {table.sentence}", table.fix
+    elif state in _WELL:
+        # A table that flows and yet leaves something to people: the stream's sentence says what.
+        fix = next((each.fix for each in reported.tables if each.fix), fix)
     if silence is not None:
         sentence = f"last said before it fell silent: {sentence}"
-    whose = "nobody" if state in _WELL else "department"
+    whose = "nobody" if state in _WELL and not fix else "department"
     return _leg("capture", state, reported.source_lag_us, sentence or _meaning(state), whose, fix)
 
 

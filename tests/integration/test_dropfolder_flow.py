@@ -152,6 +152,29 @@ def test_good_rows_of_a_delta_go_on_and_bad_ones_are_told(changes):
     assert changes.holds() == []
 
 
+def test_refused_rows_are_told_until_their_report_is_removed(changes):
+    """After a restart as well, after clean files too; never a value of them. Refused files are told by their hold."""
+    changes.drop("人员1.csv", "操作,id,name\n新增,1,王\n新增,机密,李\n")
+    changes.take()
+    changes.drop("人员2.csv", "操作,id,name\n新增,2,赵\n不知,3,张\n新增,4,\n")
+    changes.take()
+    changes.drop("人员3.csv", "操作,id,name\n新增,5,孙\n")
+    changes.take()
+    changes.source.close()
+    changes.open()
+    remark = changes.source.remarks()["person"]
+    assert remark.sentence == "3 rows of 人员2.csv and 1 earlier file were refused"
+    assert "rejected/000000002~人员2.csv.reasons.csv" in remark.fix and "机密" not in str(remark)
+
+    (changes.folder / "rejected" / "000000002~人员2.csv.reasons.csv").unlink()
+    changes.read_until(lambda: "人员1.csv" in changes.source.remarks()["person"].sentence)
+    assert changes.source.remarks()["person"].sentence == "1 row of 人员1.csv was refused"
+    (changes.folder / "rejected" / "000000001~人员1.csv.reasons.csv").unlink()
+    changes.drop("人员4.csv", "操作,id\n新增,6\n")
+    changes.read_until(lambda: not changes.source.remarks())
+    assert len(changes.holds()) == 1
+
+
 def test_a_delta_may_be_refused_whole(tmp_path):
     """Where half a file is worse than none."""
     desk = Desk(tmp_path / "收件", **DELTA, reject="file")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,13 @@ class Desk:
                 self.position = batch.position
                 self.batches += not batch.continues
                 self.source.confirm(self.position)
+
+    def read_until(self, what: Callable[[], bool]) -> None:
+        """Take what comes until *what* holds."""
+        until_s = time.monotonic() + 20
+        while not what():
+            assert time.monotonic() < until_s
+            self.take()
 
     def copy(self) -> None:
         """Copy the table afresh, as an administrator orders it."""

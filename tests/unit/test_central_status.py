@@ -97,6 +97,16 @@ def test_a_held_table_at_the_node_is_shown_although_its_stream_runs() -> None:
     assert "people" in stream.sentence
 
 
+def test_a_table_that_flows_and_leaves_something_to_people_is_the_departments_move() -> None:
+    """It stays well, and says what is to be done."""
+    table = node_pb2.TableReport(table="人员", state="RUNNING", fix="see rejected/")
+    sentence = "changes are flowing; 人员: 3 rows of 增量-0103.csv were refused"
+    reported = node_pb2.StreamReport(state="IDLE", sentence=sentence, tables=[table])
+    capture = leg(seen(replace(STREAM, reported=reported)), "capture")
+    assert (capture.state, capture.whose_move, capture.fix) == ("IDLE", "department", "see rejected/")
+    assert capture.sentence == sentence
+
+
 def test_what_waits_to_be_applied_is_timed_from_its_acceptance() -> None:
     """The platform's own delay has a number."""
     stream = seen(replace(STREAM, applied_seq=5, waiting_since_us=NOW - 4 * SECOND))

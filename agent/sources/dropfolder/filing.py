@@ -136,6 +136,11 @@ class Filing:
         found = self._folder.content(taken.stored + RECEIPT, TAKEN)
         return Receipt(**json.loads(found)) if found else None
 
+    def told(self, taken: Taken) -> Receipt | None:
+        """The receipt of a file that is accepted, or about to be; None when it is not there any more."""
+        found = self._folder.content(taken.stored + RECEIPT, DONE)
+        return Receipt(**json.loads(found)) if found else self.receipt(taken)
+
     def _accept(self, taken: Taken) -> None:
         receipt = self.receipt(taken)
         if receipt is not None:

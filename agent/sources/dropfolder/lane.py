@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from enum import Enum
@@ -22,10 +22,11 @@ from agent.sources.dropfolder.inbox import Inbox, Taken, in_room, table_of
 from agent.sources.dropfolder.intake import Findings, Intake
 from agent.sources.dropfolder.ledger import Ledger, Seen
 from agent.sources.dropfolder.reasons import Fault, Reason
+from agent.sources.dropfolder.refusals import Refusals
 from agent.sources.dropfolder.reports import Report, report_of
 from agent.sources.dropfolder.settings import DropfolderSettings, FolderTable
 from agent.sources.dropfolder.spool import WHOLE_GONE, Spool
-from agent.sources.source import Limits, Mirror, Proof
+from agent.sources.source import Limits, Mirror, Proof, Remark
 from proto.batch import Batch, Delta, Frames
 from proto.errors import SchemaHold, TableHold
 
@@ -54,6 +55,8 @@ class Lane:
         self.tables = Tables(settings, folder, self.ledger)
         self.copies = Copies(settings.page_rows)
         self.inbox = Inbox(folder, self.ledger, settings)
+        self.remarks: Mapping[str, Remark] = {}
+        """What people should know of tables whose files were taken in part."""
         self.between = False
         """Whether a file was handed out in part."""
         self.proof: Proof | None = None
@@ -63,6 +66,7 @@ class Lane:
         """The number of the last file that was handed out."""
         self._settings = settings
         self._mirror = mirror
+        self._refusals = Refusals(folder, self.filing)
         self._intake = Intake(folder, settings.file_limits)
         self._limits = Limits()
         self._confirmed = 0
@@ -81,6 +85,7 @@ class Lane:
         else:
             self._begin()
         self._waiting.extend(each for each in in_room(self.folder, TAKEN) if each.number > self.at)
+        self.remarks = self._refusals.look()
         return self.ledger.position(self.at)
 
     def turn(self, limits: Limits) -> Batch | Turn:
@@ -133,6 +138,7 @@ class Lane:
         if time.monotonic() < self._look_at_s:
             return
         asked_us = time.time_ns() // 1000
+        self.remarks = self._refusals.look()
         self._waiting.extend(self.inbox.take())
         self._look_at_s = time.monotonic() + self.inbox.wait_s()
         if not self._waiting and self.inbox.is_empty:

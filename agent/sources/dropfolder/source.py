@@ -7,7 +7,7 @@ log that first copies are read from. A position is the number of the last file t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from threading import Event
 from typing import Final
@@ -19,7 +19,7 @@ from agent.sources.dropfolder.lane import Lane, Turn
 from agent.sources.dropfolder.settings import DropfolderSettings, FolderTable
 from agent.sources.dropfolder.spool import Spool
 from agent.sources.dropfolder.watch import Watch
-from agent.sources.source import Finding, Limits, Mirror, Page, Proof, Retained, Traits
+from agent.sources.source import Finding, Limits, Mirror, Page, Proof, Remark, Retained, Traits
 from proto.batch import Batch, Frames, Position
 from proto.errors import BadRow, Refused
 from proto.schema import TableSchema
@@ -41,7 +41,7 @@ class DropfolderSource:
         self._lane: Lane | None = None
         self._watch: Watch | None = None
         self._prepared: dict[str, Spool] = {}
-        self._proof: Proof | None = None
+        self._remarks: Mapping[str, Remark] = {}
 
     def check(self) -> list[Finding]:
         """Look at every prerequisite; changes nothing."""
@@ -141,6 +141,12 @@ class DropfolderSource:
 
     def give_up_place(self) -> None:
         """There is no place to give up: what waits in the folder is its owner's."""
+
+    def remarks(self) -> Mapping[str, Remark]:
+        """Which tables had rows refused, until their reports are removed; of the last look when it is closed."""
+        if (lane := self._lane) is not None:
+            self._remarks = lane.remarks
+        return self._remarks
 
     def stop_waiting(self) -> None:
         """Make a waiting read return soon."""
