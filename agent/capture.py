@@ -254,7 +254,10 @@ class Session:
 
     def _read(self) -> None:
         try:
-            self._open()
+            with self._state.asking(
+                "connecting to the source", "see whether its server runs and lets us through"
+            ):
+                self._open()
             while not self._ending.is_set():
                 self._turn()
             self._last_word()

@@ -6,13 +6,15 @@ time; a bug in a job ends the daemon like a bug anywhere else.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 import structlog
-from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.executors.base import BaseExecutor, run_job
+from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from agent.attestations import Attestations
@@ -22,7 +24,6 @@ from proto.errors import Credential, ExchangeError, Refused
 from proto.states import State
 from proto.v1 import node_pb2
 
-THREADS: Final = 4
 WARN_DAYS: Final = (30, 14, 7, 1)
 VERBS: Final = {
     node_pb2.Command.PAUSE: "pause",
@@ -37,6 +38,26 @@ CONNECTED: Final = (State.RUNNING, "connected to central")
 _log = structlog.get_logger()
 
 
+class Threads(BaseExecutor):  # type: ignore[misc]
+    """Every run has a thread of its own, because a business database may never answer.
+
+    A pool of some would be full of such runs one day, and the heartbeat would wait behind them; and a pool's threads
+    are waited for when the process ends (C2), these are not.
+    """
+
+    def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
+        thread = threading.Thread(target=self._run, args=(job, run_times), name=job.id, daemon=True)
+        thread.start()
+
+    def _run(self, job: Job, run_times: list[datetime]) -> None:
+        try:
+            events = run_job(job, job._jobstore_alias, run_times, self._logger.name)
+        except BaseException as error:  # noqa: BLE001 — the scheduler's own fault, and told by it
+            self._run_job_error(job.id, error, error.__traceback__)
+        else:
+            self._run_job_success(job.id, events)
+
+
 class Jobs:
     """Runs what it is given at its time, never twice at once; *on_bug* hears of what nobody expected."""
 
@@ -44,7 +65,7 @@ class Jobs:
         self._on_bug = on_bug
         self._said: dict[str, str] = {}
         self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(THREADS)},
+            executors={"default": Threads()},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone=UTC,
         )

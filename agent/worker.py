@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -18,10 +19,14 @@ FIRST_DELAY_S: Final = 0.2
 LONGEST_DELAY_S: Final = 60.0
 CALM_S: Final = 30.0
 """A worker that ran this long before it failed starts again with short delays."""
+PATIENCE_S: Final = 3.0
+"""A question that is not answered for longer is no longer "running"."""
 RETRY_S: Final[dict[State, float]] = {State.BLOCKED_DISK: 3.0, State.CREDENTIAL: 60.0}
 """When a parked stream tries again by itself; not sooner, so that no account is locked (C21). Others wait for resume."""
 LOOK_S: Final = 0.2
 _RATE_S: Final = 10.0
+_HOPEFUL: Final = frozenset({State.RUNNING, State.IDLE, State.SNAPSHOT, State.PAUSED})
+"""States that say nothing against a question on its way."""
 
 log = structlog.get_logger()
 
@@ -97,12 +102,13 @@ class StreamState:
         self._meter = _Meter()
         self._resumed = threading.Event()
         self._pause: str | None = None
+        self._asking: tuple[str, str, float] | None = None
 
     def read(self) -> Snapshot:
         """As it is now; rates fall to nothing when nothing comes."""
         with self._lock:
             self._measure()
-            return self._now
+            return self._impatient() or self._now
 
     @property
     def paused(self) -> bool:
@@ -146,6 +152,17 @@ class StreamState:
                 retry_us=retry_us,
             )
 
+    @contextmanager
+    def asking(self, what: str, fix: str) -> Iterator[None]:
+        """Around a question that may never be answered: one that takes long is seen, whatever was well before it."""
+        with self._lock:
+            self._asking = (what, fix, time.monotonic())
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asking = None
+
     def note(self, **facts: int | str) -> None:
         """Remember facts: position, seq, marker_us and so on."""
         with self._lock:
@@ -175,6 +192,23 @@ class StreamState:
             if left <= 0:
                 return
             stop.wait(left)
+
+    def _impatient(self) -> Snapshot | None:
+        """What to say of a question that is not answered; the reason of an earlier failure says more."""
+        if self._asking is None or self._now.state not in _HOPEFUL:
+            return None
+        what, fix, since_s = self._asking
+        waited_s = time.monotonic() - since_s
+        if waited_s < PATIENCE_S:
+            return None
+        return replace(
+            self._now,
+            state=State.BACKING_OFF,
+            code=State.BACKING_OFF,
+            sentence=f"{what} for {waited_s:.0f} s now, without an answer",
+            fix=fix,
+            since_us=now_us() - int(waited_s * 1_000_000),
+        )
 
     def _measure(self) -> None:
         elapsed = time.monotonic() - self._meter.started_s

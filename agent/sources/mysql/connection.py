@@ -103,9 +103,9 @@ def _login(settings: MysqlSettings, *, raw: bool) -> Driver:
 
 def login(settings: MysqlSettings, **options: Any) -> Driver:
     """A connection as the driver makes it, with the account's rights and nothing set; Credential or Transient."""
-    address = settings.address
+    address, patience_s = settings.address, max(1, round(settings.connect_timeout_s))
     with translated(settings.name):
-        return pymysql.connect(
+        driver = pymysql.connect(
             host=address.host,
             port=address.port,
             unix_socket=address.option("socket") or None,
@@ -115,13 +115,16 @@ def login(settings: MysqlSettings, **options: Any) -> Driver:
             charset="utf8mb4",
             autocommit=True,
             local_infile=False,
-            connect_timeout=max(1, round(settings.connect_timeout_s)),
-            read_timeout=QUESTION_TIMEOUT_S + 30,
+            connect_timeout=patience_s,
+            # The driver's connect_timeout ends with TCP: a server that takes calls and never speaks would keep us.
+            read_timeout=patience_s,
             write_timeout=60,
             program_name=f"exchange-agent {settings.name}"[:63],
             **_protection(address, settings.name),
             **options,
         )
+    driver._read_timeout = QUESTION_TIMEOUT_S + 30  # type: ignore[attr-defined]
+    return driver
 
 
 def _protection(address: Address, where: str) -> dict[str, Any]:

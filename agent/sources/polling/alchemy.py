@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Engine, create_engine, exc, inspect, make_url
+from sqlalchemy import URL, Engine, create_engine, event, exc, inspect, make_url
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.pool import NullPool
 
@@ -31,7 +31,8 @@ _DRIVERS: Final = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymy
 _CONNECT: Final[dict[str, dict[str, Any]]] = {
     # Where the server has no encoding of its own, the driver would take its words for bytes.
     "psycopg": {"connect_timeout": 15, "client_encoding": "utf8"},
-    "pymysql": {"connect_timeout": 15, "charset": "utf8mb4"},
+    # The driver's connect_timeout ends with TCP: a server that takes calls and never speaks would keep us for ever.
+    "pymysql": {"connect_timeout": 15, "read_timeout": 15, "charset": "utf8mb4"},
 }
 _STATES: Final = {
     1044: "28000",
@@ -166,12 +167,15 @@ def engine_of(address: str, where: str, **options: Any) -> Engine:
     """An engine without a pool, for the account that *address* names. Raises Refused."""
     url = _completed(address, where)
     try:
-        return create_engine(
+        engine = create_engine(
             url, poolclass=NullPool, connect_args=_arguments(url), hide_parameters=True, **options
         )
     except (exc.NoSuchModuleError, ImportError) as error:
         fix = "take postgresql+psycopg, mysql+pymysql or sqlite, or install the driver"
         raise Refused(f"there is no driver for {url.drivername}", where=where, fix=fix) from error
+    if engine.dialect.driver == "pymysql":
+        event.listen(engine, "connect", _logged_in)
+    return engine
 
 
 def _engine(settings: PollingSettings) -> Engine:
@@ -187,6 +191,11 @@ def _engine(settings: PollingSettings) -> Engine:
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
     )
+
+
+def _logged_in(driver: Any, _: object) -> None:
+    """From here on the server itself limits how long a statement takes."""
+    driver._read_timeout = None
 
 
 def _arguments(url: URL) -> dict[str, Any]:

@@ -38,16 +38,17 @@ _PACKAGES: Final = (
     ("sqlite", "libsqliteodbc"),
     ("freetds", "tdsodbc"),
 )
+_LOGIN_S: Final = 15
 _EXTRAS: Final = (
     # Flat memory, true booleans, whole texts, and no log of every statement in /tmp.
     (
         "postgresql",
         "BoolsAsChar=0;UseDeclareFetch=1;Fetch=1000;CommLog=0;Debug=0;TextAsLongVarchar=1;MaxLongVarcharSize=1073741823",
     ),
-    ("maria", "CHARSET=utf8mb4;NO_CACHE=1;FORWARDONLY=1"),
+    # It does not hear of pyodbc's login timeout: a server that takes calls and never speaks would keep us for ever.
+    ("maria", f"CHARSET=utf8mb4;NO_CACHE=1;FORWARDONLY=1;CONN_TIMEOUT={_LOGIN_S}"),
     ("sqlite", "NoTXN=1;Timeout=10000;LongNames=0"),
 )
-_LOGIN_S: Final = 15
 _LISTS: Final = frozenset({"IM002", "IM003", "01000"})
 """What the driver manager says when it finds no driver under the name given."""
 
