@@ -67,7 +67,7 @@ def report(view: View) -> node_pb2.StreamReport:
         stream=view.stream,
         state=_flowing_state(view, waiting) if flows else worst.state,
         code="" if flows else worst.code,
-        sentence=_with_fading(view, _flow_sentence(view) if flows else worst.sentence),
+        sentence=_with_fading(view, _flow_sentence(view) if flows else _trouble(worst, view)),
         fix=("" if flows else worst.fix) or (view.fading.fix if view.fading else ""),
         position=view.capture.position,
         captured_seq=view.captured_seq,
@@ -93,6 +93,14 @@ def _read_us(view: View) -> int:
     """A busy stream is never found empty: what it brought last proves as much."""
     looked_us = view.capture.marker_us if view.looking_proves else 0
     return min(max(looked_us, view.capture.last_commit_us), now_us())
+
+
+def _trouble(worst: Snapshot, view: View) -> str:
+    """Why it does not flow, and what the other hop has to say: a stream that central refuses also fills its outbox."""
+    other = view.push if worst is view.capture else view.capture
+    if other.state in FLOWING or other.sentence == worst.sentence:
+        return worst.sentence
+    return f"{worst.sentence}; {'push' if other is view.push else 'capture'}: {other.sentence}"
 
 
 def _flowing_state(view: View, waiting: int) -> State:

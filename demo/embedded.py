@@ -26,7 +26,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from demo.binaries import Install, ServerFailed, account, wheel_install
+from demo.binaries import Install, PortTaken, ServerFailed, account, wheel_install, why
 
 ADMIN: Final = "postgres"
 SETTINGS: Final = {
@@ -41,6 +41,7 @@ SETTINGS: Final = {
 }
 STOP_SIGNALS: Final = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 START_TIMEOUT_S: Final = 60.0
+PORTS: Final = 5
 STOP_TIMEOUT_S: Final = 60.0
 # Waits for the word "done"; when the pipe breaks instead, we died without stopping the server.
 # A dead server may stay a zombie where nobody reaps orphans, hence the bounded wait for its pid file instead of its pid.
@@ -57,11 +58,14 @@ StopMode = Literal["smart", "fast", "immediate"]
 
 
 def free_port() -> int:
-    """A port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port nobody listens on at this moment, and not one of those the system lends to whoever connects somewhere."""
+    lent_from = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    lowest = max(1024, min(10_000, lent_from - 1000))
+    while True:
+        port = lowest + secrets.randbelow(lent_from - lowest)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _is_alive(process: psutil.Process) -> bool:
@@ -133,8 +137,18 @@ class EmbeddedPostgres:
         """Start the server, initialising its directory first if need be; returns when it answers."""
         if self.running:
             return
-        if not self.data.exists():
+        is_new = not self.data.exists()
+        if is_new:
             self._prepare()
+        for _ in range(PORTS if is_new else 1):
+            try:
+                return self._launch()
+            except PortTaken as taken:
+                # Nobody knows the port of a server that never ran; afterwards it stays.
+                last, self.port = taken, free_port() if is_new else self.port
+        raise last
+
+    def _launch(self) -> None:
         with self.log.open("ab") as log:
             self._process = self.install.start(
                 "postgres", "-D", str(self.data), "-p", str(self.port), stdout=log, stderr=subprocess.STDOUT
@@ -223,16 +237,22 @@ class EmbeddedPostgres:
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         for _ in range(int(START_TIMEOUT_S / 0.05)):
             try:
-                self.connect().close()
-                return
+                if self._is_ours():
+                    return
             except psycopg.OperationalError:
                 pass
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = process.wait(0.05)
                 self._forget()
-                raise ServerFailed(f"the server ended with {code}: {self._tail()}")
+                raise why(code, self._tail())
         self.kill()
         raise ServerFailed(f"the server did not answer within {START_TIMEOUT_S:.0f} s: {self._tail()}")
+
+    def _is_ours(self) -> bool:
+        """Whether it is us that answers on our port."""
+        with self.connect() as connection:
+            row = connection.execute("SHOW data_directory").fetchone()
+        return row is not None and Path(row[0]).samefile(self.data)
 
     def _tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])

@@ -24,8 +24,8 @@ from urllib.parse import quote
 import pymysql
 from pymysql.connections import Connection
 
-from demo.binaries import Install, ServerFailed, account
-from demo.embedded import free_port
+from demo.binaries import Install, PortTaken, ServerFailed, account, why
+from demo.embedded import PORTS, free_port
 
 ADMIN: Final = "root"
 SETTINGS: Final = {
@@ -141,8 +141,18 @@ class EmbeddedMariadb:
         """Start the server, making its directory first if need be; returns when it answers."""
         if self.running:
             return
-        if not self.data.exists():
+        is_new = not self.data.exists()
+        if is_new:
             self._prepare()
+        for _ in range(PORTS if is_new else 1):
+            try:
+                return self._launch()
+            except PortTaken as taken:
+                # Nobody knows the port of a server that never ran; afterwards it stays.
+                last, self.port = taken, free_port() if is_new else self.port
+        raise last
+
+    def _launch(self) -> None:
         chosen = {**SETTINGS, **({} if self.fsync else UNSAFE), **self._places(), **self.settings}
         options = [f"--{name.replace('_', '-')}={value}" for name, value in chosen.items()]
         with self.log.open("ab") as log:
@@ -194,6 +204,8 @@ class EmbeddedMariadb:
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
             "--innodb-log-file-size=32M",
+            # In a shared one, every server that starts sweeps away the temporary tables of those being made beside it.
+            f"--tmpdir={data.parent}",
         )
         system_install()[1].run("mariadb-install-db", "--no-defaults", f"--datadir={data}", *arguments)
 
@@ -229,16 +241,25 @@ class EmbeddedMariadb:
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         for _ in range(int(START_TIMEOUT_S / 0.05)):
             try:
-                self.connect().close()
-                return
-            except pymysql.err.OperationalError:
+                if self._is_ours():
+                    return
+            except pymysql.err.Error:
+                # Nobody yet, or somebody else, of whatever kind.
                 pass
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = process.wait(0.05)
                 self._forget()
-                raise ServerFailed(f"the server ended with {code}: {self._tail()}")
+                raise why(code, self._tail())
         self.kill()
         raise ServerFailed(f"the server did not answer within {START_TIMEOUT_S:.0f} s: {self._tail()}")
+
+    def _is_ours(self) -> bool:
+        """Whether it is us that answers on our port; a stranger may also take calls and say nothing."""
+        asked = pymysql.connect(connect_timeout=10, read_timeout=10, **self.parameters())
+        with contextlib.closing(asked) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT @@pid_file")
+            row = cursor.fetchone()
+        return row is not None and row[0] == self._places()["pid_file"]
 
     def _tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])

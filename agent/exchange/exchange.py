@@ -272,11 +272,18 @@ class Exchange:
         return self._acknowledged
 
     def prune(self, keep_us: int = RETENTION_US) -> int:
-        """Forget acknowledged batches older than *keep_us*, a limited number per call; returns how many."""
+        """Forget acknowledged batches older than *keep_us*, a limited number per call; returns how many.
+
+        On a nearly full volume, which all streams share, of any age: one at rest must not keep room from those that work.
+        """
+        is_short = self.room.spare_bytes() < 0
+        keep_us = 0 if is_short else keep_us
         with self._writing() as writing:
             forgotten = self._desk.outbox.prune(writing.connection, writing.mark.acknowledged_seq, keep_us)
         if forgotten:
             self._place.give_back(self._engine)
+            if is_short:
+                self.room.say_given_up(forgotten)
         return forgotten
 
     def sizes(self) -> Sizes:
@@ -342,7 +349,7 @@ class Exchange:
     def _writing(self, *, growing: bool = False) -> Iterator[Writing]:
         with self._lock:
             if growing:
-                self.room.demand(lambda: self.prune(0))
+                self.room.demand(self.prune)
             with self._begun() as connection:
                 mark = self._desk.checkpoints.lock(connection, self._epoch)
                 if growing:

@@ -78,17 +78,13 @@ class Room:
 
         What *forget* still finds to forget goes first: batches that central has and that were only kept a while.
         """
-        if self._missing() is None:
-            return
-        forgotten = 0
-        while self._missing() is not None and (count := forget()):
-            forgotten += count
-        if forgotten:
-            self._say(forgotten)
+        while self._missing() is not None and forget():
+            pass
         if (missing := self._missing()) is not None:
             raise missing
 
-    def _say(self, forgotten: int) -> None:
+    def say_given_up(self, forgotten: int) -> None:
+        """Batches that central has were forgotten before their time, for room."""
         before, self.retention_given_up_us = self.retention_given_up_us, now_us()
         # A disk that stays nearly full gives up a little with every commit.
         if self.retention_given_up_us - before > SAY_EVERY_US:

@@ -58,6 +58,20 @@ def test_what_central_has_is_given_up_before_capture_waits(opened: Callable[...,
     assert [batch.seq for batch in exchange.read_outbox(15, 1 << 30)] == list(range(16, 22))
 
 
+def test_a_stream_at_rest_makes_room_for_those_that_work(opened: Callable[..., Exchange]) -> None:
+    """It captures nothing, so the clock does it; with room on the volume the same call keeps everything."""
+    exchange = opened(StoreLimits(min_free_bytes=1 * MIB))
+    exchange.start()
+    volume = exchange.room._place = SmallVolume(1 << 40)
+    fill(exchange, 1, 3)
+    exchange.acknowledge(3)
+    assert (exchange.prune(), exchange.room.retention_given_up_us) == (0, 0)
+
+    volume.others = 1 << 40
+    assert exchange.prune() == 2
+    assert exchange.oldest_seq() == 3 and exchange.room.retention_given_up_us > 0
+
+
 def test_when_nothing_is_left_to_give_up_capture_waits(opened: Callable[..., Exchange]) -> None:
     """And goes on by itself once there is room."""
     exchange = opened(StoreLimits(min_free_bytes=1 * MIB))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
-from demo.binaries import ServerFailed
+from demo.binaries import ServerFailed, account
 from demo.embedded_mariadb import EmbeddedMariadb, system_install
 from tests.support.mariadb import MariadbServer, template
 
@@ -85,6 +90,28 @@ def test_it_goes_when_its_owner_dies():
     subprocess.run(
         ["timeout", "5", "sh", "-c", 'while [ -e "$0" ]; do sleep 0.1; done', directory], check=True
     )
+
+
+def test_eight_are_made_at_once():
+    """As the workers of a test run do it: none touches what another has for the moment."""
+    homes = [Path(tempfile.mkdtemp(prefix="exchange-eight-")) for _ in range(8)]
+    try:
+        for home in homes:
+            shutil.chown(home, account() or os.geteuid())
+        with ThreadPoolExecutor(len(homes)) as workers:
+            list(workers.map(lambda home: EmbeddedMariadb(home).initialise(home / "data"), homes))
+        assert all((home / "data" / "ibdata1").exists() for home in homes)
+    finally:
+        for home in homes:
+            shutil.rmtree(home)
+
+
+def test_a_port_that_was_taken_meanwhile_is_left_to_whoever_has_it():
+    """A stranger may even take calls and say nothing."""
+    server = MariadbServer()
+    with socket.create_server(("127.0.0.1", server.port)) as stranger, server:
+        assert server.port != stranger.getsockname()[1]
+        assert asked(server, "SELECT @@port") == (server.port,)
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path):

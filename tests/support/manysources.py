@@ -56,10 +56,12 @@ class Bureau:
 class Bureaus:
     """One of each kind below *home*, a source whose server never answers, and the system that follows them all.
 
+    *exchange* are settings of the exchange database.
+
     Use it as a context manager: the daemons are gone afterwards.
     """
 
-    def __init__(self, home: Path, cluster: Cluster, server: MariadbServer) -> None:
+    def __init__(self, home: Path, cluster: Cluster, server: MariadbServer, **exchange: Any) -> None:
         self._home, self._ends = home, ExitStack()
         self.nets = {
             "postgresql": self._net(cluster.port),
@@ -77,7 +79,9 @@ class Bureaus:
         never = {"kind": "postgresql", "dsn": self._dsn(STUCK, "nowhere"), "tables": persons()}
         sections = [{"name": kind, **each.section} for kind, each in self.all.items()]
         sections.insert(0, {"name": STUCK, **never})
-        self.system = System(home / "system", "", [], agent_settings={"sources": sections})
+        self.system = System(
+            home / "system", "", [], agent_settings={"sources": sections, "exchange": exchange}
+        )
 
     def __enter__(self) -> Bureaus:
         self.system.prepare()
@@ -123,7 +127,7 @@ class Bureaus:
 
     def states(self) -> dict[str, str]:
         """The named state of each source."""
-        return {report.stream.rpartition("/")[2]: report.state for report in self._reports()}
+        return {kind: report.state for kind, report in self.reports().items()}
 
     def until_ill(self, kind: str, within_s: float = WAIT_S) -> None:
         """Wait until the node says that something is wrong with this source, or one of its tables."""
@@ -133,13 +137,14 @@ class Bureaus:
             _pause.wait(0.1)
 
     def _is_ill(self, kind: str) -> bool:
-        report = next(each for each in self._reports() if each.stream.endswith(f"/{kind}"))
+        report = self.reports()[kind]
         states = {report.state, *(table.state for table in report.tables)}
         return not states <= {"IDLE", "RUNNING", "SNAPSHOT", ""}
 
-    def _reports(self) -> list[node_pb2.StreamReport]:
+    def reports(self) -> dict[str, node_pb2.StreamReport]:
+        """What the node says of each source."""
         with LocalClient(self.system.socket_path) as agent:
-            return list(agent.status().streams)
+            return {each.stream.rpartition("/")[2]: each for each in agent.status().streams}
 
     # What happens to them
 
