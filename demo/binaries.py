@@ -22,16 +22,6 @@ class ServerFailed(RuntimeError):
     """The server did not do as told; the message ends with the tail of its log."""
 
 
-class PortTaken(ServerFailed):
-    """Somebody else was quicker."""
-
-
-def why(code: int, log: str) -> ServerFailed:
-    """Why a server ended by itself, by its own log."""
-    kind = PortTaken if "Address already in use" in log else ServerFailed
-    return kind(f"the server ended with {code}: {log}")
-
-
 @cache
 def account() -> str | None:
     """The account a server runs under: none of its own unless we are root."""

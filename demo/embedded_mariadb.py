@@ -6,26 +6,21 @@ server or of its configuration is read or touched. The administrator is ``root``
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import IO, Any, Final
 from urllib.parse import quote
 
 import pymysql
 from pymysql.connections import Connection
 
-from demo.binaries import Install, PortTaken, ServerFailed, account, why
-from demo.embedded import PORTS, free_port
+from demo.binaries import Install, ServerFailed
+from demo.server import EmbeddedServer
 
 ADMIN: Final = "root"
 SETTINGS: Final = {
@@ -52,13 +47,6 @@ SETTINGS: Final = {
 }
 UNSAFE: Final = {"debug_no_sync": "ON", "innodb_doublewrite": "OFF"}
 """What makes commits quick where no power cut is to be survived; a killed server still loses none."""
-START_TIMEOUT_S: Final = 60.0
-STOP_TIMEOUT_S: Final = 60.0
-# Waits for the word "done"; when the pipe breaks instead, we died without stopping the server.
-KEEPER: Final = """
-read word && exit
-if [ "$2" = temporary ]; then kill -KILL "$0"; sleep 0.2; rm -rf "$1"; else kill -TERM "$0"; fi
-"""
 
 
 @cache
@@ -72,42 +60,14 @@ def system_install() -> tuple[Install, Install]:
 
 
 @dataclass(eq=False)
-class EmbeddedMariadb:
-    """A server in *home* (a temporary directory that goes with it when none is given); use it as a context manager."""
+class EmbeddedMariadb(EmbeddedServer):
+    """A MariaDB in *home* (a temporary directory that goes with it when none is given); use it as a context manager."""
 
-    home: Path | None = None
-    settings: Mapping[str, str] = field(default_factory=dict)
-    fsync: bool = True
-    port: int = field(default_factory=free_port)
-
-    def __post_init__(self) -> None:
-        self._temporary = self.home is None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._keeper: subprocess.Popen[bytes] | None = None
-        self.directory = self.home or Path(tempfile.gettempdir(), f"exchange-mariadb-{secrets.token_hex(6)}")
-        self.data = self.directory / "data"
-        self.log = self.directory / "server.log"
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @property
-    def running(self) -> bool:
-        """Whether the server is alive."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        """The server's process id."""
-        if self._process is None:
-            raise ServerFailed("the server was not started")
-        return self._process.pid
+    WORD = "mariadb"
+    KEEPER = """
+read word && exit
+if [ "$2" = temporary ]; then kill -KILL "$0"; sleep 0.2; rm -rf "$1"; else kill -TERM "$0"; fi
+"""
 
     def parameters(self, database: str = "") -> dict[str, Any]:
         """What PyMySQL's ``connect`` takes to reach *database* as the administrator."""
@@ -137,66 +97,14 @@ class EmbeddedMariadb:
         self.execute("CREATE DATABASE `{}`".format(name.replace("`", "``")))
         return name
 
-    def start(self) -> None:
-        """Start the server, making its directory first if need be; returns when it answers."""
-        if self.running:
-            return
-        is_new = not self.data.exists()
-        if is_new:
-            self._prepare()
-        for _ in range(PORTS if is_new else 1):
-            try:
-                return self._launch()
-            except PortTaken as taken:
-                # Nobody knows the port of a server that never ran; afterwards it stays.
-                last, self.port = taken, free_port() if is_new else self.port
-        raise last
-
-    def _launch(self) -> None:
-        chosen = {**SETTINGS, **({} if self.fsync else UNSAFE), **self._places(), **self.settings}
-        options = [f"--{name.replace('_', '-')}={value}" for name, value in chosen.items()]
-        with self.log.open("ab") as log:
-            self._process = system_install()[0].start(
-                "mariadbd", "--no-defaults", *options, stdout=log, stderr=subprocess.STDOUT
-            )
-        self._keeper = self._keep(self._process.pid)
-        atexit.register(self.close)
-        self._wait_until_ready(self._process)
-
     def stop(self) -> None:
         """Stop the server cleanly; the data stays."""
-        if self._process is None:
-            return
-        if self.running:
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise ServerFailed(f"the server did not stop: {self._tail()}") from None
-        self._forget()
-
-    def kill(self) -> None:
-        """Kill the server at once, as a power cut would."""
-        if self._process is None:
-            return
-        self._process.kill()
-        self._process.wait()
-        self._forget()
+        self._end(signal.SIGTERM)
 
     def restart(self) -> None:
         """Stop and start again on the same port."""
         self.stop()
         self.start()
-
-    def close(self) -> None:
-        """Stop at once and, if the directory was ours, remove it."""
-        atexit.unregister(self.close)
-        if self._temporary:
-            self.kill()
-            shutil.rmtree(self.directory, ignore_errors=True)
-        else:
-            self.stop()
 
     def initialise(self, data: Path) -> None:
         """Make a new data directory."""
@@ -219,47 +127,20 @@ class EmbeddedMariadb:
         }
         return {**places, "port": str(self.port)}
 
-    def _prepare(self) -> None:
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if user := account():
-            shutil.chown(self.directory, user)
-        self.initialise(self.data)
-
-    def _keep(self, pid: int) -> subprocess.Popen[bytes]:
-        arguments = (str(pid), str(self.directory), "temporary" if self._temporary else "kept")
-        return subprocess.Popen(
-            ["/bin/sh", "-c", KEEPER, *arguments], stdin=subprocess.PIPE, cwd="/", start_new_session=True
+    def _spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        chosen = {**SETTINGS, **({} if self.fsync else UNSAFE), **self._places(), **self.settings}
+        options = [f"--{name.replace('_', '-')}={value}" for name, value in chosen.items()]
+        return system_install()[0].start(
+            "mariadbd", "--no-defaults", *options, stdout=log, stderr=subprocess.STDOUT
         )
 
-    def _forget(self) -> None:
-        """The server is gone by our own hand: send its keeper home."""
-        if self._keeper is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._keeper.communicate(b"done\n")
-        self._process = self._keeper = None
-
-    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        for _ in range(int(START_TIMEOUT_S / 0.05)):
-            try:
-                if self._is_ours():
-                    return
-            except pymysql.err.Error:
-                # Nobody yet, or somebody else, of whatever kind.
-                pass
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                code = process.wait(0.05)
-                self._forget()
-                raise why(code, self._tail())
-        self.kill()
-        raise ServerFailed(f"the server did not answer within {START_TIMEOUT_S:.0f} s: {self._tail()}")
-
-    def _is_ours(self) -> bool:
-        """Whether it is us that answers on our port; a stranger may also take calls and say nothing."""
-        asked = pymysql.connect(connect_timeout=10, read_timeout=10, **self.parameters())
-        with contextlib.closing(asked) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT @@pid_file")
-            row = cursor.fetchone()
+    def _answers(self) -> bool:
+        try:
+            asked = pymysql.connect(connect_timeout=10, read_timeout=10, **self.parameters())
+            with contextlib.closing(asked) as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT @@pid_file")
+                row = cursor.fetchone()
+        except pymysql.err.Error:
+            # Nobody yet, or somebody else, of whatever kind.
+            return False
         return row is not None and row[0] == self._places()["pid_file"]
-
-    def _tail(self) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])

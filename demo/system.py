@@ -22,7 +22,7 @@ from typing import Any, Final
 import yaml
 
 from demo.books import Books, Equality, compare
-from demo.embedded import free_port
+from demo.server import free_port
 from proto.process.secrets import expand
 
 NODE: Final = "population"

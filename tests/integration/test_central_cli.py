@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from demo.embedded import free_port
+from demo.server import free_port
 from proto.channel import TlsFiles
 from tests.support.central import Chain, NodeClient, eventually
 

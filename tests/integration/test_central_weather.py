@@ -15,7 +15,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from central.daemon.chores import certificate_ends, forget_old
-from demo.embedded import free_port
+from demo.server import free_port
 from proto.channel import from_rpc
 from proto.errors import DiskBlocked, Transient
 from proto.v1 import node_pb2

@@ -1,4 +1,6 @@
-"""``make soak``: trial after trial, each with a seed of its own, until MINUTES are over or a promise is broken.
+"""``make soak``: five kinds of sources under load, then trial after trial, each with a seed of its own.
+
+It ends when MINUTES are over or a promise is broken.
 
 ``MINUTES=480 make soak`` for a night; ``SEED=…`` begins with the seed of a trial that failed.
 """
@@ -22,11 +24,14 @@ from rich.console import Console
 from rich.table import Table
 
 from demo.system import CommandFailed
+from tests.soak import kinds
 from tests.support.judge import Broken
 from tests.support.nemesis import IMPATIENT, Nemesis
 from tests.support.postgres import Cluster
 from tests.support.trial import Homes, Trial
 
+KINDS_SHARE: Final = 0.3
+"""Of the time, for the node with a source of every kind."""
 KILLS: Final = 40
 DAEMONS: Final = {"agent": 5, "central": 4, "both": 1, "network": 4}
 SERVERS: Final = {"business": 1, "exchange": 1, "platform": 1}
@@ -102,9 +107,12 @@ def table(rounds: list[Round]) -> Table:
 def main() -> int:
     """0 when every promise held for all the time."""
     console = Console()
-    until = time.monotonic() + float(os.environ.get("MINUTES", "10")) * 60
+    seconds = float(os.environ.get("MINUTES", "10")) * 60
+    until = time.monotonic() + seconds
     seeds = random.Random(os.environ.get("SEED"))
     seed = int(os.environ.get("SEED", seeds.randrange(10**9)))
+    if not kinds.told(console, seconds * KINDS_SHARE, seed):
+        return 1
     rounds: list[Round] = []
     while time.monotonic() < until:
         # The seed says it all, so that one number repeats a trial.

@@ -20,7 +20,7 @@ from central.daemon import Daemon
 from central.registry import Registry
 from central.settings import Disk, Limits, Operator, Settings, Signing, Tls
 from central.store import migrate, open_store
-from demo.embedded import free_port
+from demo.server import free_port
 from proto import codec, frames
 from proto.batch import Batch, Delta, Frames, Head, SealedBatch
 from proto.channel import PROTOCOL, TlsFiles, channel, from_rpc, parts

@@ -90,7 +90,7 @@ class Cluster(EmbeddedPostgres):
 
     def initialise(self, data: Path) -> None:
         """Copy the session's template, or make a cluster from nothing."""
-        template = templates().of(self.version, EmbeddedPostgres(self.directory, self.install))
+        template = templates().of(self.version, EmbeddedPostgres(self.directory, install=self.install))
         if self._own_identity:
             super().initialise(data)
         else:
