@@ -255,7 +255,7 @@ class Session:
     def _read(self) -> None:
         try:
             with self._state.asking(
-                "connecting to the source", "see whether its server runs and lets us through"
+                "opening the source", "if its server does not answer, mend that; see: exchange-agent check"
             ):
                 self._open()
             while not self._ending.is_set():

@@ -205,7 +205,7 @@ class StreamState:
             self._now,
             state=State.BACKING_OFF,
             code=State.BACKING_OFF,
-            sentence=f"{what} for {waited_s:.0f} s now, without an answer",
+            sentence=f"{what} for {waited_s:.0f} s now, without an outcome",
             fix=fix,
             since_us=now_us() - int(waited_s * 1_000_000),
         )

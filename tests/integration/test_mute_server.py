@@ -87,7 +87,7 @@ def test_a_server_that_never_answers_is_seen_and_stops_nobody(tmp_path: Path, mu
         ill = dict.fromkeys(sections(mute), State.BACKING_OFF.value)
         eventually(lambda: {n: each.state for n, each in reports(system).items() if n != "good"}, ill, SOON_S)
         said = {each.sentence for name, each in reports(system).items() if name != "good"}
-        assert all("connecting to the source for" in each for each in said), said
+        assert all("opening the source for" in each for each in said), said
         with rig.transaction() as writer:
             writer.put("person", (1, "张三", "住址"))
         eventually(lambda: reports(system)["good"].state, "IDLE", SOON_S)
