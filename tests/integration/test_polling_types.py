@@ -15,9 +15,10 @@ from agent.sources.source import Limits, NoMirror
 from proto import frames
 from proto.errors import BadRow
 from proto.values import to_text
-from tests.support.polling import Followed, news, odbc_of, settings
+from tests.support.polling import Followed, mariadb_address, news, odbc_of, settings
 
 LONG = "长" * 100_000
+LARGE = "\\x" + bytes(range(256)).hex() * 2_000
 POSTGRES = {
     "n": ("varchar(20)", "张三😀"),
     "c": ("char(5)", "a    "),
@@ -32,9 +33,12 @@ POSTGRES = {
     "iv": ("interval", "1 mon -3 days"),
     "ok": ("boolean", "f"),
     "b": ("bytea", "\\x00ff27"),
+    "大b": ("bytea", LARGE),
+    "v": ("varchar(9000)", "字" * 9_000),
     "u": ("uuid", "00000000-0000-0000-0000-00000000000a"),
     "j": ("jsonb", '{"名": 1}'),
-    "f8": ("float8", "0.1"),
+    "f8": ("float8", "0.30000000000000004"),
+    "max": ("float8", "1.7976931348623157e+308"),
     "f4": ("real", "1.6777216e+07"),
     "i8": ("bigint", "-9223372036854775808"),
     "i2": ("smallint", "-32768"),
@@ -44,14 +48,19 @@ POSTGRES = {
 MARIADB = {
     "n": ("varchar(200)", "张三😀" * 50),
     "gbk": ("varchar(20) CHARACTER SET gbk", "汉字"),
-    "大": ("longtext", LONG),
+    "大": ("longtext", f"{LONG}\0尾"),
+    "零": ("varchar(20)", "甲\0乙"),
+    "零gbk": ("char(20) CHARACTER SET gbk", "\0甲\0乙"),
+    "零e": ("enum('甲\0乙','丙')", "甲\0乙"),
     "d": ("decimal(20,6)", "12345678901234.567891"),
     "ts": ("datetime(6)", "2024-01-02 03:04:05.123456"),
     "z": ("timestamp(6) NULL", "2024-01-02 03:04:05.123456+00"),
     "day": ("date", "2024-02-29"),
     "tm": ("time(6)", "23:59:59.999999"),
     "b": ("varbinary(20)", "\\x00ff27"),
-    "f8": ("double", "0.1"),
+    "大b": ("longblob", LARGE),
+    "f8": ("double", "0.30000000000000004"),
+    "max": ("double", "1.7976931348623157e+308"),
     "f4": ("float", "0.1"),
     "i8": ("bigint", "-9223372036854775808"),
     "u8": ("bigint unsigned", "18446744073709551615"),
@@ -62,14 +71,17 @@ MARIADB = {
 }
 SQLITE = {
     "n": ("TEXT", "张三😀"),
-    "大": ("TEXT", LONG),
+    "大": ("TEXT", f"{LONG}\0尾"),
+    "零": ("TEXT", "甲\0乙"),
     "d": ("DECIMAL(20,6)", "12.34"),
     "dt": ("DATETIME", "2024-01-02 03:04:05.123456"),
     "day": ("DATE", "2024-02-29"),
     "ok": ("BOOLEAN", "t"),
     "b": ("BLOB", "\\x00ff27"),
-    "f8": ("DOUBLE", "0.1"),
-    "r": ("REAL", "1e+300"),
+    "大b": ("BLOB", LARGE),
+    "f8": ("DOUBLE", "0.30000000000000004"),
+    "r": ("REAL", "1.7976931348623157e+308"),
+    "f": ("FLOAT", "5e-324"),
     "i": ("INTEGER", "-9223372036854775808"),
 }
 DRIVERS = ["postgres-odbc", "postgres-url", "mariadb-odbc", "mariadb-url", "sqlite-odbc", "sqlite-url"]
@@ -107,19 +119,14 @@ def mariadb_at(request: pytest.FixtureRequest, by: str) -> Iterator[dict[str, st
         columns = ", ".join(f"`{name}` {kind}" for name, (kind, _) in MARIADB.items())
         cursor.execute(f"CREATE TABLE t (id int PRIMARY KEY, {columns}) CHARACTER SET utf8mb4")
         texts: list[Any] = [text.removesuffix("+00") for _, text in MARIADB.values()]
-        texts[list(MARIADB).index("b")] = b"\x00\xff\x27"
+        for at, text in enumerate(texts):
+            if text.startswith("\\x"):
+                texts[at] = bytes.fromhex(text[2:])
         cursor.execute(f"INSERT INTO t VALUES (1, {', '.join(['%s'] * len(MARIADB))})", texts)
         cursor.execute("INSERT INTO t (id) VALUES (2)")
         connection.commit()
     yield mariadb_address(server, database, by)
     server.drop_database(database)
-
-
-def mariadb_address(server: Any, database: str, by: str) -> dict[str, str]:
-    """Where the server is, for either driver."""
-    if by == "url":
-        return {"url": server.url(database)}
-    return {"odbc": f"Driver={{MariaDB Unicode}};{server.dsn(database).removesuffix('CHARSET=utf8mb4')}"}
 
 
 @contextmanager
@@ -129,9 +136,13 @@ def sqlite_at(request: pytest.FixtureRequest, by: str) -> Iterator[dict[str, str
     with closing(sqlite3.connect(path)) as connection, connection:
         columns = ", ".join(f'"{name}" {kind}' for name, (kind, _) in SQLITE.items())
         connection.execute(f"CREATE TABLE t (id INTEGER PRIMARY KEY, {columns})")
-        values: list[Any] = [text for _, text in SQLITE.values()]
-        for name, value in {"ok": 1, "b": b"\x00\xff\x27", "f8": 0.1, "r": 1e300, "i": -(2**63)}.items():
-            values[list(SQLITE).index(name)] = value
+        reads: dict[str, Callable[[str], Any]] = {
+            "BOOLEAN": lambda _: 1,
+            "BLOB": lambda text: bytes.fromhex(text[2:]),
+            **dict.fromkeys(("DOUBLE", "REAL", "FLOAT"), float),
+            "INTEGER": int,
+        }
+        values = [reads.get(kind, str)(text) for kind, text in SQLITE.values()]
         connection.execute(f"INSERT INTO t VALUES (1, {', '.join('?' * len(SQLITE))})", values)
         connection.execute("INSERT INTO t (id) VALUES (2)")
     yield {"odbc": f"Driver=SQLite3;Database={path}"} if by == "odbc" else {"url": f"sqlite:///{path}"}
@@ -211,6 +222,7 @@ def test_a_key_of_mariadb_is_found_again(mariadb, mariadb_database, by):
         "datetime(6)": "2024-01-02 03:04:05.100000",
         "date": "2024-01-02",
         "varchar(150)": "字" * 140,
+        "varchar(20)": "甲\0乙",
         "bigint unsigned": "18446744073709551615",
         "int unsigned": "4294967295",
         "double": "0.1",

@@ -18,6 +18,7 @@ from agent.sources.source import Limits, Page, Source
 from proto import frames
 from proto.batch import NO_FRAMES, Batch, Frames
 from proto.schema import TableSchema
+from tests.support.mariadb import MariadbServer
 from tests.support.mirror import Mirror
 from tests.support.postgres import Cluster
 
@@ -114,6 +115,13 @@ def odbc_of(cluster: Cluster, database: str) -> str:
     return (
         f"Driver={{PostgreSQL Unicode}};Server=127.0.0.1;Port={cluster.port};Database={database};UID=postgres"
     )
+
+
+def mariadb_address(server: MariadbServer, database: str, by: str) -> dict[str, str]:
+    """Where the server is, for either driver."""
+    if by == "url":
+        return {"url": server.url(database)}
+    return {"odbc": f"Driver={{MariaDB Unicode}};{server.dsn(database).removesuffix('CHARSET=utf8mb4')}"}
 
 
 class PollingRig:

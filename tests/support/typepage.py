@@ -44,8 +44,7 @@ ENGLISH: Final = Words(
     opening=(
         "Made by `scripts/make-types` from what really arrived; a test fails when it is out of date.\n\n"
         "The value is written into the business database and comes by every way of listening. Where the ways "
-        "differ, each is named. An error in bold holds its table (or refuses the file); the other tables go on. One driver is known to lose "
-        "something: MariaDB's for ODBC cuts a text at a zero character, so take `url` for `polling` there. “All” means that SQLite, PostgreSQL and MariaDB give back the same value, bit for bit; "
+        "differ, each is named. An error in bold holds its table (or refuses the file); the other tables go on. “All” means that SQLite, PostgreSQL and MariaDB give back the same value, bit for bit; "
         "otherwise the exchange database that cannot hold it is named with its error. Control characters and "
         "full-width spaces are shown as `\\u3000`."
     ),
@@ -62,7 +61,7 @@ CHINESE: Final = Words(
     opening=(
         "本页由 `scripts/make-types` 根据实际到达的结果生成；内容过期时测试会失败。\n\n"
         "每个值写入业务库后，经每一种采集方式到达。方式之间有差别时逐一列出。粗体为错误：该表暂停（或文件被退回），其他表继续。"
-        "已知一种驱动会丢失内容：MariaDB 的 ODBC 驱动在零字符处截断文本，因此 `polling` 在那里请用 `url`。“全部”表示 SQLite、PostgreSQL、MariaDB 三种前置库都能逐位还原；否则列出不能保存它的"
+        "“全部”表示 SQLite、PostgreSQL、MariaDB 三种前置库都能逐位还原；否则列出不能保存它的"
         "前置库及其错误。控制字符和全角空格显示为 `\\u3000`。错误信息与程序输出一致，为英文。"
     ),
     heading="来自 {}",

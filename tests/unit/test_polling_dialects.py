@@ -36,9 +36,10 @@ TYPES = {
 PAGES = {
     "postgresql": 'SELECT CAST("n" AS text), "名", CAST("at" AS text), CAST("at" AS text) FROM "s"."t" '
     'WHERE "at" >= CAST(? AS timestamp) ORDER BY "at", "n", "名" LIMIT 9',
-    "mysql": "SELECT CAST(`n` AS CHAR), `名`, CAST(`at` AS CHAR), CAST(`at` AS CHAR) FROM `s`.`t` "
+    "mysql": "SELECT CONVERT(`n` USING utf8mb4), `名`, CONVERT(`at` USING utf8mb4), CONVERT(`at` USING utf8mb4) "
+    "FROM `s`.`t` "
     "WHERE `at` >= CAST(? AS DATETIME(6)) ORDER BY `at`, `n`, `名` LIMIT 9",
-    "sqlite": 'SELECT CAST("n" AS TEXT), CAST("名" AS BLOB), CAST("at" AS BLOB), CAST("at" AS BLOB) '
+    "sqlite": 'SELECT CAST("n" AS BLOB), CAST("名" AS BLOB), CAST("at" AS BLOB), CAST("at" AS BLOB) '
     'FROM "s"."t" WHERE "at" >= ? ORDER BY "at", "n", "名" LIMIT 9',
     "sqlserver": "SELECT TOP (9) CONVERT(varchar(60), [n], 2), [名], "
     "CONVERT(varchar(33), CONVERT(datetime2(6), [at]), 121), "

@@ -20,10 +20,11 @@ from agent.sources.polling.connection import (
     mysql_timeout,
     session_statements,
     translated,
+    unreached,
 )
 from agent.sources.polling.dialects import DIALECTS, MARK, Dialect, dialect_of
 from agent.sources.polling.settings import PollingSettings
-from proto.errors import Refused, Transient
+from proto.errors import Refused
 from proto.values import Plain
 
 _DRIVERS: Final = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
@@ -146,11 +147,10 @@ class UrlDatabase:
             return ""
 
     def _connecting(self, error: exc.DBAPIError) -> Exception:
-        found = self._translated(error)
-        if isinstance(found, Transient):
-            fix = "see whether its server runs and the network lets us through"
-            return Transient("the database cannot be reached", where=self.where, fix=fix)
-        return found
+        cause = error.orig
+        # MySQL's driver puts a number before its words.
+        words = cause.args[-1] if cause is not None and cause.args else ""
+        return unreached(self._translated(error), str(words), self.where)
 
     def _translated(self, error: Exception) -> Exception:
         cause = error.orig if isinstance(error, exc.DBAPIError) else error

@@ -6,6 +6,7 @@ one table's trouble; everything else ends the session. No message repeats a valu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,21 @@ from proto.values import Kind, Plain, from_text
 
 Row = tuple[Any, ...]
 _NO_ENTRY: Final = frozenset({"28000", "28P01"})
-_NO_ENTRY_WORDS: Final = ("access denied", "password authentication failed", "login failed", "ora-01017")
+_NO_ENTRY_WORDS: Final = (
+    "access denied",
+    "password authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "pg_hba.conf rejects",
+    '" is not permitted to log in',
+    "login failed",
+    "ora-01017",
+)
+_NO_ROLE: Final = re.compile(r'role "[^"]*" does not exist')
+_FILE_WORDS: Final = ("unable to open database file", "connect failed", "disk I/O error")
+"""What SQLite and its ODBC driver say of a file that they cannot open."""
+_DECORATION: Final = re.compile(r"\[[^]]*\]\s*|\(SQL\w+\)|\(\d+\)")
+"""What ODBC drivers put around their words."""
 _TABLE_STATES: Final = frozenset({"42P01", "42703", "42S02", "42S22", "42501", "42000", "42883"})
 _DATA_STATES: Final = frozenset({"22P02", "22021", "22P05", "22007", "22008", "22003", "22018"})
 
@@ -129,7 +144,7 @@ def as_it_stores(database: Database) -> Dialect:
     dialect = database.dialect
     if dialect.casts != "type" or database.query("SHOW server_encoding")[0][0] != "SQL_ASCII":
         return dialect
-    return replace(dialect, text_as_bytes=True)
+    return replace(dialect, text_as_bytes=True, by_kind=((Kind.TEXT, dialect.bytes_of, "{0}"),))
 
 
 def utc_us(database: Database) -> int:
@@ -151,10 +166,30 @@ def mysql_timeout(version: str, seconds: float) -> str:
     return f"SET SESSION max_execution_time = {int(seconds * 1000)}"
 
 
+def says_no_entry(words: str) -> bool:
+    """Whether a server's words are those to an account that it does not let in."""
+    said = words.lower()
+    return any(word in said for word in _NO_ENTRY_WORDS) or _NO_ROLE.search(said) is not None
+
+
+def unreached(found: Exception, words: str, where: str) -> Exception:
+    """There is no connection; the driver's words, which name host, account and database and never a row, say why."""
+    said = _DECORATION.sub("", words.strip().partition("\n")[0]).strip() or "no reason was given"
+    if isinstance(found, Credential):
+        fix = "correct the account or its password, or let it in at the server"
+        return Credential(f"the database refuses the account: {said}", where=where, fix=fix)
+    if isinstance(found, Transient | TableTrouble | DataTrouble):
+        fix = "start its server, correct the address in the settings, or let the network pass us"
+        if any(word in said for word in _FILE_WORDS):
+            fix = "correct the path in the settings, or let this account read the file and its folder"
+        return Transient(f"the database cannot be reached: {said}", where=where, fix=fix)
+    return found
+
+
 def translated(state: str, words: str, where: str) -> ExchangeError | TableTrouble | DataTrouble:
     """What to do about a failed statement or connection, by SQLSTATE and the server's words."""
     said = words.lower()
-    if state in _NO_ENTRY or any(word in said for word in _NO_ENTRY_WORDS):
+    if state in _NO_ENTRY or says_no_entry(said):
         return Credential(
             "the database refuses the account", where=where, fix="correct the account or its password"
         )

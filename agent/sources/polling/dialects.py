@@ -44,7 +44,7 @@ class Dialect:
     bytes_of: str = "{0}"
     """The bytes of a text column as they are stored."""
     text_as_bytes: bool = False
-    """Texts are read as bytes and decoded here, because the database checks nothing."""
+    """Texts are read as UTF-8 bytes and decoded here, because the database checks nothing or a driver would cut them."""
     typeless: bool = False
     """A column may hold other than its type says, so parameters are plain values and keys must be written one way."""
     schema_is_catalog: bool = False
@@ -128,16 +128,18 @@ POSTGRESQL: Final = Dialect(
     bytes_of="convert_to({0}, 'SQL_ASCII')",
 )
 
+# CAST makes NULL of what is longer than max_allowed_packet; CONVERT does not.
+_MYSQL_TEXT: Final = "CONVERT({0} USING utf8mb4)"
 _MYSQL_KINDS: Final = (
     # The ODBC driver brings an unsigned INT beyond the middle as a negative number.
-    *((kind, "CAST({0} AS CHAR)", "{0}") for kind in (Kind.INT16, Kind.INT32, Kind.INT64)),
-    (Kind.DECIMAL, "CAST({0} AS CHAR)", "CAST({0} AS {1})"),
-    (Kind.DATE, "CAST({0} AS CHAR)", "CAST({0} AS DATE)"),
-    (Kind.TIME, "CAST({0} AS CHAR)", "CAST({0} AS TIME(6))"),
-    (Kind.TIMESTAMP, "CAST({0} AS CHAR)", "CAST({0} AS DATETIME(6))"),
-    (Kind.TIMESTAMPTZ, "CAST({0} AS CHAR)", "CAST({0} AS DATETIME(6))"),
+    *((kind, _MYSQL_TEXT, "{0}") for kind in (Kind.INT16, Kind.INT32, Kind.INT64)),
+    (Kind.DECIMAL, _MYSQL_TEXT, "CAST({0} AS {1})"),
+    (Kind.DATE, _MYSQL_TEXT, "CAST({0} AS DATE)"),
+    (Kind.TIME, _MYSQL_TEXT, "CAST({0} AS TIME(6))"),
+    (Kind.TIMESTAMP, _MYSQL_TEXT, "CAST({0} AS DATETIME(6))"),
+    (Kind.TIMESTAMPTZ, _MYSQL_TEXT, "CAST({0} AS DATETIME(6))"),
     # It goes to 838 hours, and below zero.
-    (Kind.INTERVAL, "CAST({0} AS CHAR)", "CAST({0} AS TIME(6))"),
+    (Kind.INTERVAL, _MYSQL_TEXT, "CAST({0} AS TIME(6))"),
     # A BIT comes as a byte, which is not what it is compared with.
     (Kind.BOOL, "{0} + 0", "({0} = 't')"),
     # As text a FLOAT has six digits; as a DOUBLE it has all of its own.
@@ -153,14 +155,25 @@ MYSQL: Final = Dialect(
     estimate="SELECT table_rows FROM information_schema.tables "
     f"WHERE table_schema = COALESCE(NULLIF({MARK}, ''), DATABASE()) AND table_name = {MARK}",
     casts="kind",
-    texts="CAST({0} AS CHAR)",
+    texts=_MYSQL_TEXT,
     by_kind=_MYSQL_KINDS,
-    bytes_of="CAST({0} AS BINARY)",
+    bytes_of="CONVERT({0} USING binary)",
     schema_is_catalog=True,
     own_types=True,
     # Debian's ODBC driver keeps 90 MiB of 400,000 rows, whatever it is told.
     snapshot="START TRANSACTION WITH CONSISTENT SNAPSHOT",
 )
+_MYSQL_BYTES: Final = f"CONVERT({_MYSQL_TEXT} USING binary)"
+MYSQL_BYTES: Final = replace(
+    MYSQL,
+    texts=_MYSQL_BYTES,
+    by_kind=(
+        (Kind.TEXT, _MYSQL_BYTES, "{0}"),
+        *((kind, _MYSQL_BYTES if how == _MYSQL_TEXT else how, takes) for kind, how, takes in _MYSQL_KINDS),
+    ),
+    text_as_bytes=True,
+)
+"""For Debian's MariaDB driver, which ends a text at its first zero byte and says nothing; bytes it brings whole."""
 SQLITE: Final = Dialect(
     "sqlite",
     limit="limit",
@@ -168,10 +181,11 @@ SQLITE: Final = Dialect(
     now="SELECT strftime('%Y-%m-%d %H:%M:%f', 'now', 'localtime'), strftime('%Y-%m-%d %H:%M:%f', 'now')",
     texts="CAST({0} AS BLOB)",
     by_kind=(
-        # The ODBC driver takes whatever is called INTEGER for 32 bits.
-        *((kind, "CAST({0} AS TEXT)", "{0}") for kind in (Kind.BOOL, Kind.INT16, Kind.INT32, Kind.INT64)),
+        # The ODBC driver takes whatever is called INTEGER for 32 bits, and ends a text at its first zero byte.
+        *((kind, "CAST({0} AS BLOB)", "{0}") for kind in (Kind.BOOL, Kind.INT16, Kind.INT32, Kind.INT64)),
+        (Kind.TEXT, "CAST({0} AS BLOB)", "{0}"),
         # As text a REAL has fifteen digits, which is what a decimal that SQLite took for one was written with.
-        (Kind.DECIMAL, "CAST({0} AS TEXT)", "{0}"),
+        (Kind.DECIMAL, "CAST({0} AS BLOB)", "{0}"),
         (Kind.FLOAT32, "{0}", "{0}"),
         (Kind.FLOAT64, "{0}", "{0}"),
     ),
@@ -179,6 +193,22 @@ SQLITE: Final = Dialect(
     text_as_bytes=True,
     typeless=True,
 )
+# Twenty digits bring each double back; seventeen do not, as SQLite prints.
+_SQLITE_FLOAT: Final = (
+    "CAST(CASE WHEN typeof({0}) <> 'real' THEN {0} WHEN {0} = 9e999 THEN 'Infinity' WHEN {0} = -9e999 THEN '-Infinity' "
+    "ELSE printf('%!.20e', {0}) END AS BLOB)"
+)
+SQLITE_BYTES: Final = replace(
+    SQLITE,
+    by_kind=(
+        *((kind, how, takes) for kind, how, takes in SQLITE.by_kind if how != "{0}"),
+        (Kind.FLOAT32, _SQLITE_FLOAT, "{0}"),
+        (Kind.FLOAT64, _SQLITE_FLOAT, "{0}"),
+        (Kind.BYTES, "CAST({0} AS BLOB)", "{0}"),
+    ),
+)
+"""For the SQLite ODBC driver: it rounds a REAL to fifteen digits, makes NULL of a text that stands where a number is
+expected, and ends a text in a BLOB column at its first zero byte."""
 SQLSERVER: Final = Dialect(
     "sqlserver",
     quotes=("[", "]"),
@@ -259,6 +289,8 @@ DIALECTS: Final[dict[str, Dialect]] = {
     "dm": replace(ORACLE, name="dm", limit="limit", session=("SET TIME_ZONE = '+00:00'",)),
     "generic": GENERIC,
 }
+BY_ODBC: Final = {"mysql": MYSQL_BYTES, "sqlite": SQLITE_BYTES}
+"""Where the ODBC driver loses what the database's own would bring."""
 _NAMES: Final = (
     ("postgres", "postgresql"),
     ("kingbase", "kingbase"),

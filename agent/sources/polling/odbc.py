@@ -1,12 +1,15 @@
 """Any ODBC source through pyodbc, with the traps of the drivers disarmed.
 
 Measured: Debian's psqlodbc logs every statement to /tmp and loads whole results unless told otherwise; MariaDB's
-driver corrupts strings of 128 characters and more unless they are sent as UTF-8; decimals lose digits in other modes.
+driver corrupts strings of 128 characters and more unless they are sent as UTF-8, and cuts texts at a zero character
+unless they are asked for as bytes; decimals lose digits in other modes.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from agent.sources.polling.connection import (
@@ -16,10 +19,12 @@ from agent.sources.polling.connection import (
     as_it_stores,
     ask_clock,
     mysql_timeout,
+    says_no_entry,
     session_statements,
     translated,
+    unreached,
 )
-from agent.sources.polling.dialects import DIALECTS, MARK, Dialect, dialect_of
+from agent.sources.polling.dialects import BY_ODBC, DIALECTS, MARK, Dialect, dialect_of
 from agent.sources.polling.settings import PollingSettings
 from proto.errors import Refused, Transient
 from proto.values import Plain
@@ -39,16 +44,35 @@ _PACKAGES: Final = (
     ("freetds", "tdsodbc"),
 )
 _LOGIN_S: Final = 15
-_EXTRAS: Final = (
-    # Flat memory, true booleans, whole texts, and no log of every statement in /tmp.
-    (
-        "postgresql",
-        "BoolsAsChar=0;UseDeclareFetch=1;Fetch=1000;CommLog=0;Debug=0;TextAsLongVarchar=1;MaxLongVarcharSize=1073741823",
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How a driver has to be told to lose nothing and to keep no result in memory."""
+
+    names: tuple[str, ...]
+    """Parts of what it is called in a connection string, and of its library's own name."""
+    must: str
+    """Whatever the settings say."""
+    may: str
+    """Unless the settings say otherwise."""
+
+
+_MANNERS: Final = (
+    # True booleans, whole texts, and no log of every statement in /tmp.
+    Manners(
+        ("postgres", "psqlodbc"),
+        "BoolsAsChar=0;TextAsLongVarchar=1;MaxLongVarcharSize=1073741823;CommLog=0;Debug=0",
+        "UseDeclareFetch=1;Fetch=1000",
     ),
     # It does not hear of pyodbc's login timeout: a server that takes calls and never speaks would keep us for ever.
-    ("maria", f"CHARSET=utf8mb4;NO_CACHE=1;FORWARDONLY=1;CONN_TIMEOUT={_LOGIN_S}"),
-    ("sqlite", "NoTXN=1;Timeout=10000;LongNames=0"),
+    Manners(("maria", "maodbc"), f"CHARSET=utf8mb4;CONN_TIMEOUT={_LOGIN_S}", "NO_CACHE=1;FORWARDONLY=1"),
+    # A file that is not there is not made.
+    Manners(("sqlite",), "LongNames=0;NoCreat=1", "NoTXN=1;Timeout=10000"),
 )
+_NO_UNICODE: Final = "psqlodbca"
+_UNKNOWN: Final = Manners((), "", "")
+_PARTS: Final = re.compile(r"\s*([^=;]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)")
 _LISTS: Final = frozenset({"IM002", "IM003", "01000"})
 """What the driver manager says when it finds no driver under the name given."""
 
@@ -59,10 +83,13 @@ class OdbcDatabase:
     def __init__(self, settings: PollingSettings) -> None:
         self.where = settings.name
         given = settings.odbc.get_secret_value() if settings.odbc else ""
+        # A bare name is a DSN for pyodbc.
+        given = given if "=" in given else f"DSN={given}"
         self._link = self._connect(given)
         product = str(self._link.getinfo(pyodbc.SQL_DBMS_NAME))
         self.dialect: Dialect = DIALECTS[settings.dialect] if settings.dialect else dialect_of(product)
         self._link.decimal_mode = "text"
+        self.dialect = BY_ODBC.get(self.dialect.name, self.dialect)
         if self.dialect.name == "mysql":
             self._link.setencoding("utf-8")
         self._timeout(settings)
@@ -123,20 +150,39 @@ class OdbcDatabase:
             return
 
     def _connect(self, given: str) -> Any:
+        """A DSN may hide which driver it is, so the driver is asked for its library's name."""
         driver = _driver(given)
-        extra = next((words for name, words in _EXTRAS if name in driver.lower()), "")
-        # The first mention of a word counts, so what the settings say wins.
-        address = f"{given.rstrip(';')};{extra}" if extra else given
+        guess = _manners(driver)
+        link = self._opened(given, guess)
+        library = str(link.getinfo(pyodbc.SQL_DRIVER_NAME))
+        if library.startswith(_NO_UNICODE):
+            link.close()
+            what = f'the ODBC driver "{driver}" cannot carry every character'
+            raise Refused(what, where=self.where, fix="take Driver={PostgreSQL Unicode}")
+        known = _manners(library)
+        if known in (guess, _UNKNOWN):
+            return link
+        link.close()
+        return self._opened(given, known)
+
+    def _opened(self, given: str, manners: Manners) -> Any:
         try:
-            return pyodbc.connect(address, autocommit=True, timeout=_LOGIN_S)
+            return pyodbc.connect(_mannered(given, manners), autocommit=True, timeout=_LOGIN_S)
         except pyodbc.Error as error:
             if str(error.args[0]) in _LISTS:
-                raise self._no_driver(driver) from None
-            raise self._translated(error) from None
+                raise self._no_driver(given) from None
+            words = str(error.args[1]) if len(error.args) > 1 else ""
+            raise unreached(self._translated(error), words, self.where) from None
 
-    def _no_driver(self, driver: str) -> Refused:
-        package = next((package for name, package in _PACKAGES if name in driver.lower()), "")
+    def _no_driver(self, given: str) -> Refused:
+        driver, source = _driver(given), _words(given).get("dsn", "")
         there = ", ".join(pyodbc.drivers()) or "none"
+        if source and "driver" not in _words(given):
+            known = ", ".join(pyodbc.dataSources()) or "none"
+            what = f'the ODBC data source "{source}" or its driver is not there; defined: {known}; drivers: {there}'
+            fix = "define it in /etc/odbc.ini under an ASCII name, or write Driver={…};Server=…"
+            return Refused(what, where=self.where, fix=fix)
+        package = next((package for name, package in _PACKAGES if name in driver.lower()), "")
         fix = f"apt-get install {package}" if package else "install the vendor's ODBC driver"
         return Refused(
             f'there is no ODBC driver "{driver}"; installed: {there}',
@@ -178,7 +224,7 @@ class OdbcDatabase:
             return translated("22021", "", self.where)
         state = str(error.args[0]) if error.args else ""
         words = str(error.args[1]) if len(error.args) > 1 else ""
-        if state.startswith("08"):
+        if state.startswith("08") and not says_no_entry(words):
             return Transient(
                 "the database cannot be reached or hung up",
                 where=self.where,
@@ -187,9 +233,27 @@ class OdbcDatabase:
         return translated(state, words, self.where)
 
 
+def _words(address: str) -> dict[str, str]:
+    return {word.lower(): value.strip("{}") for word, value in _PARTS.findall(address)}
+
+
 def _driver(address: str) -> str:
-    for part in address.split(";"):
-        word, _, value = part.partition("=")
-        if word.strip().lower() == "driver":
-            return value.strip().strip("{}")
-    return address.partition(";")[0]
+    """The driver that *address* names, itself or by its DSN."""
+    words = _words(address)
+    name = words.get("dsn", "")
+    known: dict[str, str] = pyodbc.dataSources() if name else {}
+    return words.get("driver") or known.get(name) or name or words.get("filedsn", "")
+
+
+def _manners(name: str) -> Manners:
+    return next((each for each in _MANNERS if any(part in name.lower() for part in each.names)), _UNKNOWN)
+
+
+def _mannered(address: str, manners: Manners) -> str:
+    """*address* with what the driver must be told in place of what it says, and what it may be told added."""
+    must = {word.lower() for word, _ in _PARTS.findall(manners.must)}
+    said = [(word, value) for word, value in _PARTS.findall(address) if word.lower() not in must]
+    known = {word.lower() for word, _ in said}
+    said += _PARTS.findall(manners.must)
+    said += [(word, value) for word, value in _PARTS.findall(manners.may) if word.lower() not in known]
+    return ";".join(f"{word}={value}" for word, value in said)

@@ -26,6 +26,9 @@ WATERMARKS: Final = frozenset(
 _STAMPS: Final = frozenset({Kind.TIMESTAMP, Kind.TIMESTAMPTZ})
 _DATED: Final = frozenset({Kind.DATE, *_STAMPS})
 _ZERO_DATE: Final = re.compile(r"0000-\d\d-\d\d|\d{4}-00-|\d{4}-\d\d-00")
+_COMPARED_BY_VALUE: Final = frozenset(
+    {Kind.BYTES, Kind.BOOL, Kind.DECIMAL, Kind.FLOAT32, Kind.FLOAT64, *INTEGERS}
+)
 
 Reads = Callable[[Any], bytes]
 """From what the driver brings to the canonical form; raises Refused, which never repeats the value."""
@@ -100,7 +103,7 @@ class Shape:
 
     def _refuse_second_spelling(self, column: Column, value: Any, word: bytes) -> None:
         """A key must be found again by what is kept of it; SQLite compares spellings."""
-        spelled = isinstance(value, bytes) and column.kind is not Kind.BYTES
+        spelled = isinstance(value, bytes) and column.kind not in _COMPARED_BY_VALUE
         if spelled and value != to_text(column.kind, word).encode():
             what = f'key column "{column.name}" is not written as {column.kind} is'
             raise BadRow(self.schema.name, what, fix=f"say what it holds: kinds: {{{column.name}: text}}")
@@ -157,8 +160,8 @@ def _field(dialect: Dialect, settings: PollingTable, native: NativeColumn, is_ke
     column = Column(native.name, kind, native.type, native.nullable and not is_key)
     reads: Reads = partial(canonical, kind)
     expression = dialect.read(native.name, kind, native.type)
-    if charset or (dialect.text_as_bytes and kind is Kind.TEXT):
-        expression, reads = dialect.raw(native.name), partial(_decoded, kind, charset or "utf-8")
+    if charset:
+        expression, reads = dialect.raw(native.name), partial(_decoded, kind, charset)
     elif dialect.text_as_bytes:
         reads = partial(_decoded, kind, "utf-8")
     return Field(column, expression, dialect.parameter(kind, native.type), reads)
