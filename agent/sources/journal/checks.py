@@ -8,6 +8,7 @@ from agent.sources.journal.dialects import JournalPlace, dialect_of
 from agent.sources.journal.notes import Journal
 from agent.sources.journal.settings import JournalSettings
 from agent.sources.journal.watching import Watching
+from agent.sources.polling.checks import no_writing
 from agent.sources.polling.connection import Database, connect
 from agent.sources.source import Finding
 from proto.errors import ExchangeError, TableHold
@@ -25,7 +26,7 @@ def findings(settings: JournalSettings, place: JournalPlace) -> list[Finding]:
             *_looked(settings, place, database),
         ]
     except ExchangeError as error:
-        return [Finding("journal", False, error.what, error.fix)]
+        return [Finding("journal", False, error.what, error.fix or "see whether the server runs")]
     finally:
         database.close()
 
@@ -37,6 +38,7 @@ def _looked(settings: JournalSettings, place: JournalPlace, database: Database) 
     yield Finding("journal", True, f"{place.name} is there and holds {journal.size_bytes()} bytes")
     if not dialect.notes_truncate:
         yield Finding("limits", True, "TRUNCATE fires no trigger here: after one, copy the table afresh", "")
+    parts = {table.catalogued: table.parts for table in settings.reading.tables}
     watching = Watching(journal, settings)
     watching.verify()
     for hold in watching.told():
@@ -45,3 +47,4 @@ def _looked(settings: JournalSettings, place: JournalPlace, database: Database) 
     for name, reader in watching.readers.items():
         key = ", ".join(reader.shape.schema.key)
         yield Finding(f"table {name}", True, f"key {key}, its triggers are in place")
+        yield no_writing(f"table {name}: rights", reader.shape, parts[name], database)

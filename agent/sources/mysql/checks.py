@@ -5,6 +5,7 @@ A finding that passed may still carry a fix: then it is advice.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Final
@@ -19,6 +20,7 @@ from agent.sources.source import Finding
 from agent.sources.wakeup import Wakeup
 from proto.errors import ExchangeError, Fenced, SchemaHold
 
+_NO_DATABASE: Final = re.compile(r"denied for user ('[^']*'@'[^']*') to database")
 OLDEST: Final = {True: (10, 5), False: (8, 0, 14)}
 SHORT_S: Final = 3 * DAY_S
 _WRITING: Final = (
@@ -41,7 +43,9 @@ def check(settings: MysqlSettings) -> list[Finding]:
         with closing(Connection(settings)) as connection:
             found.extend(_Checks(settings, connection).findings())
     except ExchangeError as error:
-        fix = create_account(settings) if error.code == "CREDENTIAL" else error.fix or "start the server"
+        fix = (
+            _mend_login(settings, error.what) if error.code == "CREDENTIAL" else error.fix or _start(settings)
+        )
         found.append(Finding("connection", False, error.what, fix))
     return found
 
@@ -97,7 +101,7 @@ class _Checks:
     def _reads_log(self) -> Finding:
         """Whether the server sends us its log: asked in earnest, for the first event of its newest file."""
         name = "log reading right"
-        fix = f"GRANT REPLICATION SLAVE, {self._monitor} ON *.* TO {self._account}"
+        fix = f"GRANT REPLICATION SLAVE, {self._monitor} ON *.* TO {self._account};"
         try:
             files = server.files(self._connection)
             server.birth(self._settings, files[-1], Wakeup(), is_mariadb=self._connection.is_mariadb)
@@ -142,9 +146,8 @@ class _Checks:
         if not given:
             return Finding("no writing", True, "the account can write nothing")
         sentence = f"the account could write to the business database: {', '.join(given)}"
-        return Finding(
-            "no writing", False, sentence, f"{create_account(self._settings)}; then use it in the dsn"
-        )
+        mend = f"{create_account(self._settings, f'exchange_{self._settings.name}')}\nuse it in the dsn"
+        return Finding("no writing", False, sentence, mend)
 
     def _table(self, shape: Shape) -> Iterator[Finding]:
         facts, name = shape.facts, shape.schema.name
@@ -152,14 +155,14 @@ class _Checks:
         try:
             self._connection.rows(f"SELECT {columns} FROM {facts.quoted} LIMIT 0")  # noqa: S608 - quoted
         except ExchangeError as error:
-            fix = f"GRANT SELECT ({columns}) ON {facts.quoted} TO {self._account}"
+            fix = f"GRANT SELECT ({columns}) ON {facts.quoted} TO {self._account};"
             yield Finding(f"table {name}: read", False, error.what, fix)
         else:
             yield Finding(f"table {name}: read", True, "every captured column can be read")
         if facts.engine not in TRANSACTIONAL:
             sentence = f"engine {facts.engine} has no transactions: each statement is a commit of its own"
             yield Finding(
-                f"table {name}: engine", True, sentence, f"ALTER TABLE {facts.quoted} ENGINE = InnoDB"
+                f"table {name}: engine", True, sentence, f"ALTER TABLE {facts.quoted} ENGINE = InnoDB;"
             )
         left_out = [column.name for column in facts.columns if column.generated]
         if left_out and shape.settings.columns is None:
@@ -189,12 +192,29 @@ def account_of(connection: Connection) -> str:
     return f"'{user}'@'{host}'"
 
 
-def create_account(settings: MysqlSettings) -> str:
-    """The statements that make an account with the least rights."""
-    user = settings.address.user
+def create_account(settings: MysqlSettings, user: str = "") -> str:
+    """The statements that make an account with the least rights; the host it comes from is for a person to fill in."""
+    account = f"'{user or settings.address.user}'@'…'"
     tables = [settings.place(table) for table in settings.tables]
-    grants = "; ".join(f"GRANT SELECT ON `{schema}`.`{name}` TO '{user}'@'…'" for schema, name in tables)
-    return (
-        f"CREATE USER '{user}'@'…' IDENTIFIED BY '…'; "
-        f"GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO '{user}'@'…' (on MySQL: REPLICATION CLIENT); {grants}"
+    grants = [f"GRANT SELECT ON `{schema}`.`{name}` TO {account};" for schema, name in tables]
+    return "\n".join(
+        [
+            f"CREATE USER {account} IDENTIFIED BY '…';",
+            f"GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO {account};",
+            "on MySQL, REPLICATION CLIENT in place of BINLOG MONITOR",
+            *grants,
+        ]
     )
+
+
+def _mend_login(settings: MysqlSettings, said: str) -> str:
+    if known := _NO_DATABASE.search(said):
+        tables = [settings.place(table) for table in settings.tables]
+        grants = [f"GRANT SELECT ON `{schema}`.`{name}` TO {known[1]};" for schema, name in tables]
+        return "\n".join(["correct the database's name in the dsn, or, if it is there:", *grants])
+    return f"correct the password in the dsn; if there is no such account:\n{create_account(settings)}"
+
+
+def _start(settings: MysqlSettings) -> str:
+    address = settings.address
+    return f"start the server, or correct its address in the dsn: {address.host}:{address.port}"

@@ -35,6 +35,11 @@ _CONNECT: Final[dict[str, dict[str, Any]]] = {
     # The driver's connect_timeout ends with TCP: a server that takes calls and never speaks would keep us for ever.
     "pymysql": {"connect_timeout": 15, "read_timeout": 15, "charset": "utf8mb4"},
 }
+_MYSQL_INDEXES: Final = (
+    "SELECT index_name, column_name, non_unique FROM information_schema.statistics "  # noqa: S608
+    f"WHERE table_schema = COALESCE(NULLIF({MARK}, ''), DATABASE()) AND table_name = {MARK} "
+    "ORDER BY index_name, seq_in_index"
+)
 _STATES: Final = {
     1044: "28000",
     1045: "28000",
@@ -112,6 +117,8 @@ class UrlDatabase:
 
     def indexes(self, schema: str, table: str) -> list[NativeIndex]:
         """The primary key's first, which reflection does not list."""
+        if self.dialect.name == "mysql":
+            return self._listed(schema, table)
         try:
             found = inspect(self._link).get_indexes(table, schema or None)
         except exc.DBAPIError as error:
@@ -122,6 +129,15 @@ class UrlDatabase:
         ]
         key = self.primary_key(schema, table)
         return [NativeIndex(key, True), *listed] if key else listed
+
+    def _listed(self, schema: str, table: str) -> list[NativeIndex]:
+        """Reflection would need SHOW CREATE TABLE, which an account that reads some columns only may not."""
+        gathered: dict[str, list[Row]] = {}
+        for row in self.query(_MYSQL_INDEXES, (schema, table)):
+            gathered.setdefault(row[0], []).append(row)
+        return [
+            NativeIndex(tuple(row[1] for row in rows if row[1]), not rows[0][2]) for rows in gathered.values()
+        ]
 
     def close(self) -> None:
         """Whatever state the connection is in."""

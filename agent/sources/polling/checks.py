@@ -1,7 +1,7 @@
 """Every prerequisite of polling, looked at without changing anything, and what it will cost the database.
 
-That the session is read-only is asked of it where it can say so; that the account itself has no other right is for
-its grants to say, and the advice names them.
+That the session is read-only is asked of it where it can say so; that the account itself may write nothing is read in
+its grants, on PostgreSQL, Kingbase, MariaDB and MySQL.
 """
 
 from __future__ import annotations
@@ -12,15 +12,12 @@ from typing import Final
 
 from agent.sources.polling.connection import Database, DataTrouble, TableTrouble, connect
 from agent.sources.polling.reader import Reader
+from agent.sources.polling.rights import grant, taking_away, unreadable
 from agent.sources.polling.settings import PollingSettings, PollingTable
-from agent.sources.polling.shapes import Shape, read_shape
+from agent.sources.polling.shapes import UNSEEN, Shape, read_shape
 from agent.sources.source import Finding
 from proto.errors import ExchangeError, TableHold
 
-_MAY_WRITE: Final = (
-    "SELECT has_table_privilege(CAST(\0 AS text), 'INSERT') OR has_table_privilege(CAST(\0 AS text), 'UPDATE') "
-    "OR has_table_privilege(CAST(\0 AS text), 'DELETE')"
-)
 _READ_ONLY: Final = {
     "postgresql": ("SHOW default_transaction_read_only", "on"),
     "kingbase": ("SHOW default_transaction_read_only", "on"),
@@ -30,12 +27,14 @@ _READ_ONLY: Final = {
 
 
 def check(settings: PollingSettings) -> list[Finding]:
-    """All findings; when the database cannot be reached, that alone."""
+    """All findings; the first one after which nothing more can be seen is the last."""
+    found: list[Finding] = []
     try:
         with closing(connect(settings)) as database:
-            return list(_findings(settings, database))
+            found.extend(_findings(settings, database))
     except ExchangeError as error:
-        return [Finding("connection", False, error.what, error.fix or "see whether the server runs")]
+        found.append(Finding("connection", False, error.what, error.fix or "see whether the server runs"))
+    return found
 
 
 def _findings(settings: PollingSettings, database: Database) -> Iterator[Finding]:
@@ -48,15 +47,28 @@ def _findings(settings: PollingSettings, database: Database) -> Iterator[Finding
     for table in settings.tables:
         try:
             yield from _table(settings, table, database)
-        except (TableTrouble, DataTrouble) as trouble:
-            fix = f"GRANT SELECT ON {table.table}"
-            yield Finding(table.catalogued, False, f"it cannot be read ({trouble.code})", fix)
+        except TableTrouble as trouble:
+            sentence = f"it cannot be read ({trouble.code})"
+            yield Finding(table.catalogued, False, sentence, _grant(table, database))
+        except DataTrouble as trouble:
+            fix = "mend the row, or say how it is written: kinds or charsets"
+            yield Finding(table.catalogued, False, f"one of its rows cannot be read ({trouble.code})", fix)
         except TableHold as hold:
-            yield Finding(table.catalogued, False, hold.what, hold.fix)
+            unseen = UNSEEN in hold.what and not database.dialect.typeless
+            fix = f"correct the settings, or:\n{_grant(table, database)}" if unseen else hold.fix
+            yield Finding(table.catalogued, False, hold.what, fix)
+
+
+def _grant(table: PollingTable, database: Database) -> str:
+    """What lets the account read all that the settings name."""
+    named = (*(table.columns or ()), *(table.key or ()), *([table.watermark] if table.watermark else []))
+    return grant(database, table.parts, tuple(dict.fromkeys(named)) if table.columns else ())
 
 
 def _read_only(database: Database) -> Finding:
     asked = _READ_ONLY.get(database.dialect.name)
+    if database.dialect.name == "mysql":
+        return Finding("read-only", True, "the session reads only")
     if asked is None:
         sentence = (
             "the session asks for reading only; whether the account could write is for its grants to say"
@@ -69,33 +81,38 @@ def _read_only(database: Database) -> Finding:
 
 def _table(settings: PollingSettings, table: PollingTable, database: Database) -> Iterator[Finding]:
     shape = read_shape(database, table)
+    if missing := unreadable(database, shape):
+        sentence = f"these columns cannot be read: {', '.join(missing)}"
+        yield Finding(f"{table.catalogued}: rights", False, sentence, grant(database, table.parts, missing))
+        return
     reader = Reader(database, shape, table.parts)
     reader.page(b"", 1)
-    yield _rights(table, shape, database)
+    yield no_writing(f"{table.catalogued}: rights", shape, table.parts, database)
     yield _key(table, shape, database)
     yield from _watermark(table, shape, database)
     yield _deletes(table)
     yield _load(settings, table, reader)
 
 
-def _rights(table: PollingTable, shape: Shape, database: Database) -> Finding:
-    name = f"{table.catalogued}: rights"
-    if database.dialect.name not in ("postgresql", "kingbase"):
+def no_writing(name: str, shape: Shape, place: tuple[str, str], database: Database) -> Finding:
+    """Whether the account may read the table and nothing else."""
+    mend = taking_away(database, shape, place)
+    if mend is None:
         return Finding(name, True, "it can be read")
-    if database.query(_MAY_WRITE, [shape.table] * 3)[0][0]:
-        fix = f"REVOKE INSERT, UPDATE, DELETE ON {shape.table} FROM the account"
-        return Finding(name, True, "it can be read, and the account could write to it", fix)
+    if mend:
+        return Finding(name, False, "it can be read, and the account could write to it", mend)
     return Finding(name, True, "it can be read and not written")
 
 
 def _key(table: PollingTable, shape: Shape, database: Database) -> Finding:
-    key = shape.schema.key
+    name, key, quote = f"{table.catalogued}: key", shape.schema.key, database.dialect.quote
     indexes = database.indexes(*table.parts)
     unique = {index.columns for index in indexes if index.unique} | {database.primary_key(*table.parts)}
     if any(columns and set(columns) <= set(key) for columns in unique):
-        return Finding(f"{table.catalogued}: key", True, f"{', '.join(key)} is unique")
-    fix = f"CREATE UNIQUE INDEX ON {shape.table} ({', '.join(key)})"
-    return Finding(f"{table.catalogued}: key", False, f"no unique index makes {', '.join(key)} a key", fix)
+        return Finding(name, True, f"{', '.join(key)} is unique")
+    index = quote("_".join((table.catalogued, *key, "key")))
+    fix = f"CREATE UNIQUE INDEX {index} ON {shape.table} ({', '.join(map(quote, key))});"
+    return Finding(name, False, f"no unique index says that {', '.join(key)} tells one row from another", fix)
 
 
 def _watermark(table: PollingTable, shape: Shape, database: Database) -> Iterator[Finding]:
@@ -109,7 +126,8 @@ def _watermark(table: PollingTable, shape: Shape, database: Database) -> Iterato
         yield Finding(name, True, f"{column} ({shape.watermark.column.kind}) is indexed")
     else:
         sentence = f"{column} ({shape.watermark.column.kind}) is not indexed: each poll reads the whole table"
-        yield Finding(name, True, sentence, f"CREATE INDEX ON {shape.table} ({quoted})")
+        index = database.dialect.quote(f"{table.catalogued}_{column}_idx")
+        yield Finding(name, True, sentence, f"CREATE INDEX {index} ON {shape.table} ({quoted});")
     first = database.dialect.page(["1"], shape.table, f"WHERE {quoted} IS NULL", quoted, 1)
     if database.query(first):
         sentence = f"{column} is NULL in some rows: their changes are found by the comparison alone"

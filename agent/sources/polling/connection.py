@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from agent.sources.polling.dialects import Dialect
 from agent.sources.polling.settings import PollingSettings
-from proto.errors import Credential, ExchangeError, Transient
+from proto.errors import Credential, ExchangeError, Refused, Transient
 from proto.values import Kind, Plain, from_text
 
 Row = tuple[Any, ...]
@@ -197,6 +197,8 @@ def translated(state: str, words: str, where: str) -> ExchangeError | TableTroub
         return Credential(
             "the database refuses the account", where=where, fix="correct the account or its password"
         )
+    if "file is not a database" in said:
+        return Refused("the file is not an SQLite database", where=where, fix="correct the path")
     if state in _TABLE_STATES or "no such table" in said or "no such column" in said:
         return TableTrouble(state or "no such table or column")
     if state in _DATA_STATES:

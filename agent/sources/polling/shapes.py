@@ -23,6 +23,7 @@ from proto.values import INTEGERS, Kind, Plain, from_plain, from_text, to_plain,
 WATERMARKS: Final = frozenset(
     {Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ}
 )
+UNSEEN: Final = "or the account may not see it"
 _STAMPS: Final = frozenset({Kind.TIMESTAMP, Kind.TIMESTAMPTZ})
 _DATED: Final = frozenset({Kind.DATE, *_STAMPS})
 _ZERO_DATE: Final = re.compile(r"0000-\d\d-\d\d|\d{4}-00-|\d{4}-\d\d-00")
@@ -116,13 +117,15 @@ def read_shape(database: Database, settings: PollingTable) -> Shape:
     if not found:
         raise SchemaHold(
             name,
-            f"there is no table {settings.table}, or the account may not see it",
-            fix=f"GRANT SELECT ON {settings.table}, or correct 'table' (upper and lower case count)",
+            f"there is no table {settings.table}, {UNSEEN}",
+            fix=f"correct 'table' (upper and lower case count){_or_grant(database.dialect, settings)}",
         )
     wanted = settings.columns or tuple(found)
     asked = (*wanted, *(settings.key or ()), *((settings.watermark,) if settings.watermark else ()))
     if missing := sorted(set(asked) - found.keys()):
-        raise SchemaHold(name, f"it has no column {', '.join(missing)}", fix="correct the settings")
+        what = f"it has no column {', '.join(missing)}, {UNSEEN}"
+        fix = f"correct the settings{_or_grant(database.dialect, settings, missing)}"
+        raise SchemaHold(name, what, fix=fix)
     key = _key_of(database, settings, wanted)
     dialect = database.dialect
     fields = tuple(_field(dialect, settings, found[column], column in key) for column in wanted)
@@ -133,11 +136,19 @@ def read_shape(database: Database, settings: PollingTable) -> Shape:
     return Shape(schema, table, fields, tuple(named[column] for column in key), watermark, dialect)
 
 
+def _or_grant(dialect: Dialect, settings: PollingTable, columns: Sequence[str] = ()) -> str:
+    if dialect.typeless:
+        return ""
+    named = f" ({', '.join(map(dialect.quote, columns))})" if columns else ""
+    return f", or: GRANT SELECT{named} ON {dialect.table(*settings.parts)} TO the account"
+
+
 def _key_of(database: Database, settings: PollingTable, wanted: Sequence[str]) -> tuple[str, ...]:
     name = settings.catalogued
     key = settings.key or key_of(database, *settings.parts)
     if not key:
-        raise SchemaHold(name, "it has no primary key", fix="name the columns of a unique index: 'key'")
+        fix = "name the columns of a unique index: 'key', or add a primary key"
+        raise SchemaHold(name, "it has no primary key", fix=fix)
     if outside := [column for column in key if column not in wanted]:
         raise SchemaHold(name, f"key column {outside[0]} is not captured", fix="add it to 'columns'")
     if coded := [column for column in key if column in settings.charsets]:

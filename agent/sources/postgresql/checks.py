@@ -7,6 +7,7 @@ its rights are read, and the server is asked to plan a DELETE, which needs the r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from agent.sources.postgresql.slot import AFRESH, OTHER_NAME, PLUGIN, WAL_LEVEL,
 from agent.sources.source import Finding
 from proto.errors import ExchangeError, SchemaHold
 
+_NO_DATABASE: Final = re.compile(r'database ".*" does not exist')
 OLDEST_SERVER: Final = 140000
 _ACCOUNT: Final = """
 SELECT r.rolname, r.rolsuper, r.rolreplication, d.datdba = r.oid, has_database_privilege(d.oid, 'CREATE'),
@@ -43,7 +45,11 @@ def check(settings: PostgresqlSettings) -> list[Finding]:
         with connect(settings.dsn.get_secret_value(), settings.name) as connection:
             return list(_Checks(settings, connection).findings())
     except ExchangeError as error:
-        fix = _mend_login(settings) if error.code == "CREDENTIAL" else error.fix or "start the server"
+        fix = (
+            _mend_login(settings, error.what)
+            if error.code == "CREDENTIAL"
+            else error.fix or "start the server"
+        )
         return [Finding("connection", False, error.what, fix)]
 
 
@@ -221,7 +227,9 @@ def _create_role(settings: PostgresqlSettings, name: str = "") -> str:
     )
 
 
-def _mend_login(settings: PostgresqlSettings) -> str:
+def _mend_login(settings: PostgresqlSettings, said: str) -> str:
+    if _NO_DATABASE.search(said):
+        return "correct the database's name in the dsn"
     user = str(conninfo_to_dict(settings.dsn.get_secret_value()).get("user") or "")
     if not user:
         return f"{_create_role(settings)};\nname it in the dsn"
