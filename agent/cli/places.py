@@ -52,6 +52,19 @@ _TABLES: Final = {
     "dm": _OWNED,
 }
 """How each dialect lists what could be shared."""
+_READABLE: Final = (
+    "SELECT column_name FROM information_schema.columns WHERE table_schema = \0 AND table_name = \0 AND has_column_privilege("
+    "quote_ident(table_schema) || '.' || quote_ident(table_name), CAST(column_name AS text), 'SELECT')"
+)
+"""The columns that the account may read, where the catalogue tells of others as well."""
+_HINTS: Final = {
+    "postgresql": "its log tells every change at once: give init its URL to see what that takes: "
+    "postgresql://user@host/database",
+    "mysql": "its binary log tells every change at once: give init its URL to see what that takes: "
+    "mysql://user@host/database",
+    "sqlite": "triggers tell every change at once: give init its path to see what that takes: sqlite:////path",
+}
+"""What a database that was named by its ODBC driver could do besides."""
 _MYSQL_TABLES: Final = (
     "SELECT t.table_schema, t.table_name, COALESCE(t.table_rows, -1), c.column_name, c.column_key = 'PRI' "  # noqa: S608
     "FROM information_schema.tables t JOIN information_schema.columns c USING (table_schema, table_name) "
@@ -69,6 +82,8 @@ class Place:
     offers: Sequence[Offer] = ()
     samples: Sequence[Sample] = field(default=())
     """Of a folder: what its files look like."""
+    hint: str = ""
+    """A better way that another address of the same place would open."""
 
 
 def place_at(given: str) -> Place:
@@ -80,7 +95,8 @@ def place_at(given: str) -> Place:
     if scheme == "sqlite" or _is_sqlite(Path(text)):
         return _sqlite(text if scheme == "sqlite" else f"sqlite:///{Path(text).absolute()}")
     if _ODBC.search(text):
-        return Place({"polling": ("odbc", text)}, _asked(odbc=text))
+        offers, dialect = _asked(odbc=text)
+        return Place({"polling": ("odbc", text)}, offers, hint=_HINTS.get(dialect, ""))
     if Path(text).is_dir():
         folder = Path(text).absolute()
         return Place({"dropfolder": ("folder", str(folder))}, samples=samples(folder))
@@ -147,22 +163,30 @@ def _gathered(rows: Sequence[Sequence[Any]]) -> list[Offer]:
 
 
 def _sqlite(url: str) -> Place:
-    return Place({"journal": ("url", url), "polling": ("url", url)}, _asked(url=url))
+    return Place({"journal": ("url", url), "polling": ("url", url)}, _asked(url=url)[0])
 
 
-def _asked(**address: str) -> list[Offer]:
+def _asked(**address: str) -> tuple[list[Offer], str]:
+    """The tables, and what the database speaks."""
     told = {"kind": "polling", "name": "init", "tables": [{"table": "init"}], **address}
     with closing(connect(PollingSettings.model_validate(told))) as database:
         listing = _TABLES.get(database.dialect.name)
         if listing is None:
             what = f"we know no way to list the tables of this database ({database.dialect.name})"
             raise Refused(what, where="--dsn", fix="write its section by hand: see agent.example.yaml")
-        return [_offer(database, str(schema), str(name)) for schema, name in database.query(listing)]
+        offers = [_offer(database, str(schema), str(name)) for schema, name in database.query(listing)]
+        return offers, database.dialect.name
 
 
 def _offer(database: Database, schema: str, table: str) -> Offer:
     columns = tuple(column.name for column in database.columns(schema, table))
-    return Offer(schema, table, -1, columns, database.primary_key(schema, table), readable=bool(columns))
+    if database.dialect.casts == "type":
+        readable = {str(row[0]) for row in database.query(_READABLE, (schema, table))}
+        columns = tuple(name for name in columns if name in readable)
+    counted = database.dialect.estimate
+    rows = database.query(counted, (schema, table)) if counted else []
+    number = int(rows[0][0]) if rows and rows[0][0] is not None else -1
+    return Offer(schema, table, number, columns, database.primary_key(schema, table), readable=bool(columns))
 
 
 def _is_sqlite(path: Path) -> bool:

@@ -25,6 +25,8 @@ def propose(dsn: str, source: str, kind: str, wanted: list[str]) -> Listening:
     }
     found = ways(place, {name: each.section(source) for name, each in all_ways.items()})
     _show_ways(found)
+    if place.hint:
+        say(place.hint)
     return all_ways[chosen_kind(found, kind)]
 
 

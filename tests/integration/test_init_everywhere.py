@@ -15,6 +15,8 @@ from agent.settings import Settings
 from demo.system import attempt, command
 from proto.process import load_settings
 from tests.support.mariadb import MariadbServer
+from tests.support.polling import mariadb_address, odbc_of
+from tests.support.postgres import Cluster
 
 AGENT = command("exchange-agent")
 SECRET = "s3cret/@word"
@@ -132,3 +134,37 @@ def test_mariadb_is_read_through_its_log(mariadb: MariadbServer, mariadb_databas
     assert "s3cret" not in out.read_text() + done.stdout
     assert load_settings(out, Settings).sources[0].address.password == SECRET
     assert [table["table"] for table in source(out)["tables"]] == [f"{mariadb_database}.人员"]
+
+
+def test_odbc_tells_what_may_be_read_and_of_a_better_way(postgres15: Cluster, tmp_path):
+    """Only readable columns are proposed; where the log could be read, init says with which address."""
+    name = postgres15.new_database("init")
+    with postgres15.connect(name) as admin:
+        admin.execute("CREATE TABLE 人员 (编号 int PRIMARY KEY, 姓名 text, 秘密 text)")
+        admin.execute("INSERT INTO 人员 SELECT n, '王' FROM generate_series(1, 300) n")
+        admin.execute("ANALYZE 人员")
+        admin.execute("CREATE ROLE init_odbc LOGIN")
+        admin.execute("GRANT SELECT (编号, 姓名) ON 人员 TO init_odbc")
+        done = init(
+            odbc_of(postgres15, name).replace("UID=postgres", "UID=init_odbc"), tmp_path / "agent.yaml"
+        )
+        admin.execute("DROP OWNED BY init_odbc; DROP ROLE init_odbc")
+    postgres15.drop_database(name)
+
+    assert done.returncode == 0, done.stderr
+    assert "recommended: polling" in done.stdout and "missing for" not in done.stdout
+    assert "about 300 rows" in done.stdout
+    assert "its log tells every change at once" in done.stdout and "postgresql://user@" in done.stdout
+    assert [table["columns"] for table in source(tmp_path / "agent.yaml")["tables"]] == [("编号", "姓名")]
+
+
+def test_odbc_of_mariadb_names_its_tables_whole(mariadb: MariadbServer, mariadb_database: str, tmp_path):
+    """Its driver would cut the last character of some names; an administrator's account is not recommended."""
+    mariadb.execute("CREATE TABLE 秘密 (编号 int PRIMARY KEY, 秘密 text)", database=mariadb_database)
+    done = init(mariadb_address(mariadb, mariadb_database, "odbc")["odbc"], tmp_path / "agent.yaml")
+
+    assert done.returncode == 0, done.stderr
+    (table,) = [one for one in source(tmp_path / "agent.yaml")["tables"] if mariadb_database in one["table"]]
+    assert (table["table"], table["columns"]) == (f"{mariadb_database}.秘密", ("编号", "秘密"))
+    assert "CREATE USER 'exchange_reader'" in done.stdout and "REVOKE" not in done.stdout
+    assert "mysql://user@host/database" in done.stdout

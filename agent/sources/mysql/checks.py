@@ -212,6 +212,8 @@ def _mend_login(settings: MysqlSettings, said: str) -> str:
         tables = [settings.place(table) for table in settings.tables]
         grants = [f"GRANT SELECT ON `{schema}`.`{name}` TO {known[1]};" for schema, name in tables]
         return "\n".join(["correct the database's name in the dsn, or, if it is there:", *grants])
+    if "Unknown database" in said:
+        return "correct the database's name in the dsn"
     return f"correct the password in the dsn; if there is no such account:\n{create_account(settings)}"
 
 

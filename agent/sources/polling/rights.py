@@ -92,7 +92,7 @@ def _from_postgresql(database: Database, shape: Shape) -> str:
         return ""
     if owns:
         return (
-            "take an account that owns nothing (an owner, and a superuser, can always write):\n"
+            "take an account that owns nothing (an owner, and a superuser, can always write), and name it in the settings:\n"
             f"CREATE ROLE exchange_reader LOGIN NOINHERIT PASSWORD '…';\nGRANT SELECT ON {shape.table} TO exchange_reader;"
         )
     return f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {shape.table} FROM {account_of(database)}, PUBLIC;"
@@ -106,10 +106,18 @@ def _from_mysql(database: Database, place: tuple[str, str]) -> str:
         if told is None or not (_covers(told[2], schema) and _covers(told[3], place[1])):
             continue
         if rights := sorted({right.upper() for right in _WRITING.findall(told[1])}):
+            if told[2] == "*" or "ALL PRIVILEGES" in rights:
+                # Somebody else lives by this account; what it may is not ours to take away.
+                return _new_account(f"`{schema}`.{database.dialect.quote(place[1])}")
             found.append(f"REVOKE {', '.join(rights)} ON {told[2]}.{told[3]} FROM {account};")
-            if "ALL PRIVILEGES" in rights:
-                found.append(grant(database, place, ()))
-    return "\n".join(dict.fromkeys(found))
+    return "\n".join(found)
+
+
+def _new_account(table: str) -> str:
+    return (
+        "take an account that only reads, and name it in the settings:\n"
+        f"CREATE USER 'exchange_reader'@'…' IDENTIFIED BY '…';\nGRANT SELECT ON {table} TO 'exchange_reader'@'…';"
+    )
 
 
 def _covers(pattern: str, name: str) -> bool:
