@@ -190,3 +190,24 @@ def test_a_name_is_told_whole(tmp_path, mariadb, postgres15, home):
     source = Followed(settings([{"table": "public.t" if home == "postgres" else "t"}], **address)).begin()
 
     assert [column.name for column in source.mirror.schemas["t"].columns] == ["id", *names]
+
+
+@pytest.mark.parametrize("by", ["odbc", "url"])
+def test_a_yes_of_mariadb_may_be_written_in_any_way(mariadb, mariadb_database, by):
+    """A bit of one digit is a truth value by itself; a text and a number are when the settings say so."""
+    mariadb.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, b bit(1), n tinyint(1), c char(1), bits bit(10))",
+        "INSERT INTO t VALUES (1, b'1', 1, 't', b'0000000001'), (2, b'0', 0, 'f', b'1000000000')",
+        database=mariadb_database,
+    )
+    table = {"table": "t", "kinds": {"n": "bool", "c": "bool"}}
+    source = Followed(settings([table], **mariadb_address(mariadb, mariadb_database, by))).begin()
+    source.open("")
+    news(source, 0.5)
+
+    assert source.holds() == []
+    assert source.mirror.rows("t") == [
+        (1, True, True, True, "0000000001"),
+        (2, False, False, False, "1000000000"),
+    ]
+    source.close()

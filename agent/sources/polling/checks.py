@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Final
 
+from agent.sources.polling.columns import key_of
 from agent.sources.polling.connection import Database, DataTrouble, TableTrouble, connect
 from agent.sources.polling.reader import Reader
 from agent.sources.polling.rights import grant, taking_away, unreadable
@@ -107,7 +108,7 @@ def no_writing(name: str, shape: Shape, place: tuple[str, str], database: Databa
 def _key(table: PollingTable, shape: Shape, database: Database) -> Finding:
     name, key, quote = f"{table.catalogued}: key", shape.schema.key, database.dialect.quote
     indexes = database.indexes(*table.parts)
-    unique = {index.columns for index in indexes if index.unique} | {database.primary_key(*table.parts)}
+    unique = {index.columns for index in indexes if index.unique} | {key_of(database, *table.parts)}
     if any(columns and set(columns) <= set(key) for columns in unique):
         return Finding(name, True, f"{', '.join(key)} is unique")
     index = quote("_".join((table.catalogued, *key, "key")))

@@ -140,8 +140,7 @@ _MYSQL_KINDS: Final = (
     (Kind.TIMESTAMPTZ, _MYSQL_TEXT, "CAST({0} AS DATETIME(6))"),
     # It goes to 838 hours, and below zero.
     (Kind.INTERVAL, _MYSQL_TEXT, "CAST({0} AS TIME(6))"),
-    # A BIT comes as a byte, which is not what it is compared with.
-    (Kind.BOOL, "{0} + 0", "({0} = 't')"),
+    (Kind.BOOL, "{0}", "({0} = 't')"),
     # As text a FLOAT has six digits; as a DOUBLE it has all of its own.
     (Kind.FLOAT32, "CAST({0} AS DOUBLE)", "{0}"),
     (Kind.FLOAT64, "{0}", "{0}"),
@@ -173,8 +172,7 @@ MYSQL_BYTES: Final = replace(
     ),
     text_as_bytes=True,
 )
-"""For Debian's MariaDB driver, which cuts texts that it brings as UTF-16 and says nothing; bytes it brings whole, and
-a quarter faster."""
+"""For Debian's MariaDB driver, which silently cuts texts that it brings as UTF-16; bytes come whole, and faster."""
 SQLITE: Final = Dialect(
     "sqlite",
     limit="limit",
@@ -208,8 +206,7 @@ SQLITE_BYTES: Final = replace(
         (Kind.BYTES, "CAST({0} AS BLOB)", "{0}"),
     ),
 )
-"""For the SQLite ODBC driver: it rounds a REAL to fifteen digits, makes NULL of a text that stands where a number is
-expected, and ends a text in a BLOB column at its first zero byte."""
+"""For the SQLite ODBC driver: it rounds REALs, makes NULL of texts among numbers, and cuts texts at a zero byte."""
 SQLSERVER: Final = Dialect(
     "sqlserver",
     quotes=("[", "]"),
@@ -316,8 +313,8 @@ _TYPES: Final[dict[str, Kind]] = {
     **dict.fromkeys(("smallint", "int2", "tinyint", "year", "smallserial"), Kind.INT16),
     **dict.fromkeys(("int", "integer", "int4", "mediumint", "serial", "smallint unsigned"), Kind.INT32),
     **dict.fromkeys(("bigint", "int8", "bigserial", "integer unsigned", "int unsigned"), Kind.INT64),
-    **dict.fromkeys(("tinyint unsigned",), Kind.INT16),
-    **dict.fromkeys(("mediumint unsigned",), Kind.INT32),
+    "tinyint unsigned": Kind.INT16,
+    "mediumint unsigned": Kind.INT32,
     **dict.fromkeys(("real", "float4", "binary_float"), Kind.FLOAT32),
     **dict.fromkeys(("float8", "double precision", "double", "binary_double", "float"), Kind.FLOAT64),
     **dict.fromkeys(
@@ -329,6 +326,8 @@ _TYPES: Final[dict[str, Kind]] = {
             "char",
             "varchar",
             "character",
+            "character varying",
+            "national char",
             "nchar",
             "nvarchar",
             "nvarchar2",
@@ -341,13 +340,13 @@ _TYPES: Final[dict[str, Kind]] = {
             "clob",
             "nclob",
             "long",
+            "long varchar",
             "enum",
             "set",
             "name",
         ],
         Kind.TEXT,
     ),
-    **dict.fromkeys(("character varying", "long varchar", "national char"), Kind.TEXT),
     **dict.fromkeys(
         [
             "bytea",

@@ -21,6 +21,9 @@ def kind_of(declared: str) -> Kind | None:
 def expressions(declared: str, kind: Kind) -> tuple[str, str] | None:
     """How to read, and to compare, a column that no cast makes the text that the log gives; None for all others."""
     found = _type(declared)
+    if found is not None and found.shown == "bit" and kind is Kind.BOOL:
+        # It comes as a byte, which is not what it is compared with; a text that says t must not be reckoned with.
+        return "{0} + 0", "({0} = 't')"
     if found is None or kind not in _DIGITS:
         return None
     if found.shown == "bit":
