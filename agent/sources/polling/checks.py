@@ -95,9 +95,15 @@ def _table(settings: PollingSettings, table: PollingTable, database: Database) -
     yield _load(settings, table, reader)
 
 
-def no_writing(name: str, shape: Shape, place: tuple[str, str], database: Database) -> Finding:
-    """Whether the account may read the table and nothing else."""
-    mend = taking_away(database, shape, place)
+def no_writing(
+    name: str,
+    shape: Shape,
+    place: tuple[str, str],
+    database: Database,
+    may: frozenset[str] = frozenset(),
+) -> Finding:
+    """Whether the account may read the table and nothing else but *may*."""
+    mend = taking_away(database, shape, place, may)
     if mend is None:
         return Finding(name, True, "it can be read")
     if mend:

@@ -18,7 +18,8 @@ from proto.values import Kind
 
 MARK: Final = "\0"
 """Stands for a parameter: the one character that no name can hold."""
-PLAIN: Final = frozenset({Kind.BOOL, Kind.INT16, Kind.INT32, Kind.INT64, Kind.BYTES, Kind.TEXT})
+_INTS: Final = (Kind.INT16, Kind.INT32, Kind.INT64)
+PLAIN: Final = frozenset({Kind.BOOL, *_INTS, Kind.BYTES, Kind.TEXT})
 """Kinds that every driver brings as they are."""
 
 
@@ -132,7 +133,7 @@ POSTGRESQL: Final = Dialect(
 _MYSQL_TEXT: Final = "CONVERT({0} USING utf8mb4)"
 _MYSQL_KINDS: Final = (
     # The ODBC driver brings an unsigned INT beyond the middle as a negative number.
-    *((kind, _MYSQL_TEXT, "{0}") for kind in (Kind.INT16, Kind.INT32, Kind.INT64)),
+    *((kind, _MYSQL_TEXT, "{0}") for kind in _INTS),
     (Kind.DECIMAL, _MYSQL_TEXT, "CAST({0} AS {1})"),
     (Kind.DATE, _MYSQL_TEXT, "CAST({0} AS DATE)"),
     (Kind.TIME, _MYSQL_TEXT, "CAST({0} AS TIME(6))"),
@@ -181,7 +182,7 @@ SQLITE: Final = Dialect(
     texts="CAST({0} AS BLOB)",
     by_kind=(
         # The ODBC driver takes whatever is called INTEGER for 32 bits, and ends a text at its first zero byte.
-        *((kind, "CAST({0} AS BLOB)", "{0}") for kind in (Kind.BOOL, Kind.INT16, Kind.INT32, Kind.INT64)),
+        *((kind, "CAST({0} AS BLOB)", "{0}") for kind in (Kind.BOOL, *_INTS)),
         (Kind.TEXT, "CAST({0} AS BLOB)", "{0}"),
         # As text a REAL has fifteen digits, which is what a decimal that SQLite took for one was written with.
         (Kind.DECIMAL, "CAST({0} AS BLOB)", "{0}"),
@@ -308,6 +309,10 @@ def dialect_of(product: str) -> Dialect:
     return DIALECTS[next((name for start, name in _NAMES if words.startswith(start)), "generic")]
 
 
+_TEXTS: Final = (
+    "text char varchar character nchar nvarchar nvarchar2 varchar2 bpchar ntext longtext mediumtext tinytext clob nclob "
+    "long enum set name"
+)
 _TYPES: Final[dict[str, Kind]] = {
     **dict.fromkeys(("bool", "boolean"), Kind.BOOL),
     **dict.fromkeys(("smallint", "int2", "tinyint", "year", "smallserial"), Kind.INT16),
@@ -317,36 +322,10 @@ _TYPES: Final[dict[str, Kind]] = {
     "mediumint unsigned": Kind.INT32,
     **dict.fromkeys(("real", "float4", "binary_float"), Kind.FLOAT32),
     **dict.fromkeys(("float8", "double precision", "double", "binary_double", "float"), Kind.FLOAT64),
-    **dict.fromkeys(
-        ("numeric", "decimal", "number", "dec", "money", "smallmoney", "bigint unsigned"), Kind.DECIMAL
-    ),
-    **dict.fromkeys(
-        [
-            "text",
-            "char",
-            "varchar",
-            "character",
-            "character varying",
-            "national char",
-            "nchar",
-            "nvarchar",
-            "nvarchar2",
-            "varchar2",
-            "bpchar",
-            "ntext",
-            "longtext",
-            "mediumtext",
-            "tinytext",
-            "clob",
-            "nclob",
-            "long",
-            "long varchar",
-            "enum",
-            "set",
-            "name",
-        ],
-        Kind.TEXT,
-    ),
+    **dict.fromkeys(("numeric", "decimal", "number", "dec", "money"), Kind.DECIMAL),
+    **dict.fromkeys(("smallmoney", "bigint unsigned"), Kind.DECIMAL),
+    **dict.fromkeys(_TEXTS.split(), Kind.TEXT),
+    **dict.fromkeys(("character varying", "national char", "long varchar"), Kind.TEXT),
     **dict.fromkeys(
         [
             "bytea",
@@ -377,8 +356,10 @@ _TYPES: Final[dict[str, Kind]] = {
 }
 _OWN: Final[dict[str, dict[str, Kind]]] = {
     # What an unsigned or a SQLite integer holds need not fit the word it was declared with.
-    "sqlite": dict.fromkeys(("int", "integer", "smallint", "tinyint", "int4", "int2", "real"), Kind.INT64)
-    | {"real": Kind.FLOAT64},
+    "sqlite": {
+        **dict.fromkeys(("int", "integer", "smallint", "tinyint", "int4", "int2"), Kind.INT64),
+        "real": Kind.FLOAT64,
+    },
     "sqlserver": {"bit": Kind.BOOL, "timestamp": Kind.BYTES, "tinyint": Kind.INT16},
     # Oracle's DATE has a time of day.
     "oracle": {"date": Kind.TIMESTAMP, "float": Kind.DECIMAL, "integer": Kind.DECIMAL},

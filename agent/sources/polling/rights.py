@@ -75,13 +75,15 @@ def grant(database: Database, place: tuple[str, str], columns: Sequence[str]) ->
             return f"GRANT SELECT ON {table} TO {account};"
 
 
-def taking_away(database: Database, shape: Shape, place: tuple[str, str]) -> str | None:
-    """What takes the right to write from the account; empty when it has none, None where nobody can tell."""
+def taking_away(
+    database: Database, shape: Shape, place: tuple[str, str], may: frozenset[str] = frozenset()
+) -> str | None:
+    """What takes the right to write from the account; empty when it has none beyond *may*, None where nobody can tell."""
     match database.dialect.name:
         case "postgresql" | "kingbase":
             return _from_postgresql(database, shape)
         case "mysql":
-            return _from_mysql(database, place)
+            return _from_mysql(database, place, may)
         case _:
             return None
 
@@ -98,14 +100,14 @@ def _from_postgresql(database: Database, shape: Shape) -> str:
     return f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {shape.table} FROM {account_of(database)}, PUBLIC;"
 
 
-def _from_mysql(database: Database, place: tuple[str, str]) -> str:
+def _from_mysql(database: Database, place: tuple[str, str], may: frozenset[str]) -> str:
     schema = place[0] or str(database.query("SELECT DATABASE()")[0][0])
     account, found = account_of(database), []
     for (line,) in database.query("SHOW GRANTS"):
         told = _GRANT.match(str(line))
         if told is None or not (_covers(told[2], schema) and _covers(told[3], place[1])):
             continue
-        if rights := sorted({right.upper() for right in _WRITING.findall(told[1])}):
+        if rights := sorted({right.upper() for right in _WRITING.findall(told[1])} - may):
             if told[2] == "*" or "ALL PRIVILEGES" in rights:
                 # Somebody else lives by this account; what it may is not ours to take away.
                 return _new_account(f"`{schema}`.{database.dialect.quote(place[1])}")
