@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -32,8 +33,16 @@ def _access(settings: DropfolderSettings) -> Finding:
     folder = settings.folder
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        # Both of them write there: the department's people, and we.
+        fix = f"mkdir -m 0770 {folder}\nchown exchange-agent: {folder}"
+        return Finding("folder", False, f"{folder} does not exist", fix)
     except OSError as error:
-        return Finding("folder", False, f"{folder}: {error.strerror}", f"mkdir -m 0770 {folder}")
+        fix = (
+            "name a folder of its own in 'folder', no file and no link, that this account may read and write"
+        )
+        why = "it is a link" if folder.is_symlink() else _why(error)
+        return Finding("folder", False, f"{folder}: {why}", fix)
     try:
         fault = folder_fault(os.fstat(fd))
     finally:
@@ -44,6 +53,11 @@ def _access(settings: DropfolderSettings) -> Finding:
         fix = f"give this account the right to read and write {folder}"
         return Finding("folder", False, f"{folder} cannot be read and written by this account", fix)
     return Finding("folder", True, f"{folder} can be read and written, and not by everybody")
+
+
+def _why(error: OSError) -> str:
+    # What the system says of a link that is not followed is about its levels.
+    return "it is a link" if error.errno == errno.ELOOP else error.strerror or "it cannot be read"
 
 
 def _inside(settings: DropfolderSettings) -> Iterator[Finding]:
@@ -87,7 +101,7 @@ def _sample(settings: DropfolderSettings, name: str) -> Finding:
         column = f" [{bad.column}]" if bad.column else ""
         return Finding(what, False, f"{bad.reason}{column}", "mend the file, or the settings")
     except OSError as error:
-        return Finding(what, False, error.strerror or "it cannot be read", "put a plain file in its place")
+        return Finding(what, False, _why(error), "put a plain file in its place")
     bad_rows = [row for row in rows if isinstance(row, Fault)]
     if bad_rows:
         first = bad_rows[0]
