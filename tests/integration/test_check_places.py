@@ -13,7 +13,7 @@ from agent.sources.mysql.checks import check as check_mysql
 from agent.sources.mysql.settings import MysqlSettings
 from agent.sources.postgresql.checks import check as check_postgresql
 from agent.sources.postgresql.settings import PostgresqlSettings
-from demo.embedded import free_port
+from demo.server import free_port
 
 
 def of_postgresql(dsn: str) -> tuple[str, str]:
