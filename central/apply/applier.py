@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import Connection, Engine, bindparam, update
@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, bindparam, update
 from central import audit
 from central.apply import lease
 from central.ledger import Damaged, Ledger, Size, Span, whole_within
+from central.ledger.shapes import note_shape
 from central.store import NowUs, reading, writing
 from central.store.names import room_of
 from central.store.tables import APPLIED
@@ -87,6 +88,8 @@ class _Run:
     batches: int = 0
     rows: int = 0
     bytes: int = 0
+    shapes: dict[str, bytes] = field(default_factory=dict)
+    """Fingerprints of the shapes it noted, by table; good once it is committed."""
 
     def add(self, sealed: SealedBatch, batch: Batch) -> None:
         self.head = sealed.head
@@ -111,6 +114,7 @@ class Applier:
         self._token: int | None = None
         self._applied_seq = 0
         self._careful_to = 0
+        self._shapes: dict[str, bytes] = {}
 
     @property
     def applied_seq(self) -> int:
@@ -155,6 +159,7 @@ class Applier:
         except (TableHold, Damaged, _Unfit) as error:
             return self._blame(run, error)
         self._applied_seq = run.head.seq
+        self._shapes |= run.shapes
         return hold.head.seq < run.head.seq < hold.place.accepted
 
     def _is_waiting(self) -> bool:
@@ -186,14 +191,15 @@ class Applier:
             room = self._limits.reading_bytes
             batches = self._ledger.walk(connection, self._stream, hold.head, last, room)
         for sealed in batches:
-            run.add(sealed, self._apply(connection, sealed))
+            run.add(sealed, self._apply(connection, sealed, run))
         self._advance(connection, hold.head.seq, run)
 
-    def _apply(self, connection: Connection, sealed: SealedBatch) -> Batch:
+    def _apply(self, connection: Connection, sealed: SealedBatch, run: _Run) -> Batch:
         try:
             batch = codec.decode(sealed.header, sealed.payload)
             for delta in batch.deltas:
                 self._make_fit(connection, delta)
+                self._note_shape(connection, delta, run)
                 self._replica.apply(connection, (delta,))
         except Refused as error:
             raise _Unfit(error.what, where=error.where, fix=error.fix) from error
@@ -208,6 +214,12 @@ class Applier:
                 raise
             self._replica.drop(connection, delta.schema.name)
             self._replica.prepare(connection, delta.schema)
+
+    def _note_shape(self, connection: Connection, delta: Delta, run: _Run) -> None:
+        name, fingerprint = delta.schema.name, delta.schema.fingerprint
+        if run.shapes.get(name, self._shapes.get(name)) != fingerprint:
+            note_shape(connection, self._stream, delta.schema)
+            run.shapes[name] = fingerprint
 
     def _advance(self, connection: Connection, before: int, run: _Run) -> None:
         place = {
