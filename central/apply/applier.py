@@ -83,13 +83,13 @@ class _Run:
 
     head: Head
     """Of the last batch applied; if the transaction fails, the one after it is to blame."""
+    shapes: dict[str, bytes] = field(default_factory=dict)
+    """Fingerprints of the shapes it noted, by table; good once it is committed."""
     position: str = ""
     last_commit_us: int = 0
     batches: int = 0
     rows: int = 0
     bytes: int = 0
-    shapes: dict[str, bytes] = field(default_factory=dict)
-    """Fingerprints of the shapes it noted, by table; good once it is committed."""
 
     def add(self, sealed: SealedBatch, batch: Batch) -> None:
         self.head = sealed.head

@@ -12,7 +12,6 @@ from proto.schema import Column, TableSchema
 from proto.values import Kind
 
 
-
 def note_shape(connection: Connection, stream: str, schema: TableSchema) -> None:
     """Keep *schema* as the shape of its table of *stream*; one that is kept already changes nothing."""
     here = (SHAPES.c.stream == stream, SHAPES.c.table_name == schema.name)

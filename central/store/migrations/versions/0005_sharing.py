@@ -73,7 +73,10 @@ def _make_requests() -> None:
         sa.Column("n", sa.BigInteger, nullable=False),
         *(sa.Column(name, sa.Text, nullable=False) for name in texts),
         *(sa.Column(name, sa.BigInteger, nullable=False) for name in ("entry_version", "release")),
-        *(sa.Column(name, sa.Text, nullable=False) for name in ("provider", "mode", "document", "created_by")),
+        *(
+            sa.Column(name, sa.Text, nullable=False)
+            for name in ("provider", "mode", "document", "created_by")
+        ),
         *(sa.Column(f"{name}_us", sa.BigInteger, nullable=False) for name in ("created", "changed")),
         *(_empty(name) for name in ("renews", "granted", "sentence")),
         sa.Index("central_share_requests_n", "n"),
