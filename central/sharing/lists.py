@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 from pydantic import Field
-from sqlalchemy import ColumnElement, Row, Select, and_, distinct, or_, select, union
+from sqlalchemy import ColumnElement, Row, Select, and_, or_, select, union
 
 from central.people import Actor, Role, Turn
 from central.people.office import holders
@@ -171,12 +171,13 @@ def vacancies(turn: Turn, wanted: Nothing) -> dict[str, Any]:
 def vacant(turn: Turn) -> list[dict[str, Any]]:
     """The same, with what waits there: who leaves leaves their tasks to the role, and an empty role shows at once."""
     takes_part = union(
-        select(distinct(ENTRIES.c.provider)),
-        select(distinct(DEPARTMENT_NODES.c.department)),
-        select(distinct(STEPS.c.department)).where(STEPS.c.answered_us.is_(None)),
+        select(ENTRIES.c.provider),
+        select(DEPARTMENT_NODES.c.department),
+        select(STEPS.c.department).where(STEPS.c.answered_us.is_(None)),
     )
     codes = turn.connection.scalars(takes_part).all()
-    names = dict(turn.connection.execute(select(DEPARTMENTS.c.department, DEPARTMENTS.c.name)).tuples().all())
+    known = turn.connection.execute(select(DEPARTMENTS.c.department, DEPARTMENTS.c.name)).all()
+    names = {row.department: row.name for row in known}
     empty = [
         code
         for code in sorted(codes)
@@ -271,7 +272,7 @@ def _names(turn: Turn, codes: set[str]) -> dict[str, str]:
         .join(RELEASED, and_(ENTRIES.c.code == RELEASED.c.code, ENTRIES.c.version == RELEASED.c.version))
         .where(RELEASED.c.until_release.is_(None), RELEASED.c.code.in_(sorted(codes)))
     )
-    return dict(turn.connection.execute(query).tuples().all())
+    return {row.code: row.name for row in turn.connection.execute(query).all()}
 
 
 def _request_line(row: Row[Any], names: dict[str, str]) -> dict[str, Any]:

@@ -118,7 +118,3 @@ def _looking(restricted: Restricted) -> tuple[Verb, ...]:
 
 def _with(act: Callable[..., Any], restricted: Restricted) -> Callable[[Turn, Any], Any]:
     return partial(act, restricted=restricted)
-
-
-VERBS: Final = sharing_verbs()
-"""With nobody restricted."""
