@@ -24,7 +24,7 @@ from central.sharing.requests import (
     submit,
 )
 from central.sharing.restrictions import Restricted
-from central.sharing.states import GrantState
+from central.sharing.states import NEXT_OF_GRANT, GrantState, demand_move
 from central.sharing.terms import Line, Terms
 from central.store.catalogue import ENTRIES
 from proto.errors import NotAdmitted, Refused
@@ -85,6 +85,7 @@ def revoke(turn: Turn, wanted: Reasoned) -> dict[str, Any]:
     """It ends now and for good; its history stays. The consumer may give its own grant back."""
     row = grant_row(turn.connection, wanted.grant, lock=True)
     _party(turn, row, wanted, frozenset({PROVIDER, AUTHORITY, SECURITY, CONSUMER}))
+    demand_move(GrantState(row.state), GrantState.REVOKED, NEXT_OF_GRANT, row.grant_id)
     change_grant(turn, row, "grant_revoked", _said(wanted), state=GrantState.REVOKED, sentence=_said(wanted))
     return shown(turn, wanted.grant)
 
