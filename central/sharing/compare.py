@@ -109,6 +109,7 @@ def begin(turn: Turn, wanted: Begin) -> dict[str, Any]:
         "comparison": comparison,
         "key": comparison_key(found.secret, comparison).hex(),
         "ends_us": ends_us,
+        "at_once": min(rows_left(turn, found), MOST_KEYS),
         "keys": [
             {"name": each.name, "kind": each.kind} for each in schema.columns if each.name in schema.key
         ],

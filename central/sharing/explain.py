@@ -12,7 +12,7 @@ from central.catalogue.entry import Entry, Item, ShareType
 from central.catalogue.published import Published, newest_release, published
 from central.people import Turn
 from central.people.office import department_of
-from central.sharing.changes import AUTHORITY, SECURITY, grant_form
+from central.sharing.changes import AUTHORITY, PROVIDER, SECURITY, grant_form
 from central.sharing.compliance import needs_double_consent
 from central.sharing.grants import has_ended
 from central.sharing.lists import sees_all
@@ -28,6 +28,11 @@ from proto.errors import NotAdmitted, Refused
 from proto.process import Section
 
 MOST_REQUESTS: Final = 20
+_HOLDERS: Final = {
+    PROVIDER: "the provider's resource administrator or the authority",
+    AUTHORITY: "the authority",
+    SECURITY: "the security administrator",
+}
 
 
 class Explain(Section):
@@ -70,6 +75,8 @@ class Known:
     waiting: Sequence[Step]
     refusal: str
     """Why the newest grant lets nothing through now."""
+    last_day: str
+    """Of the newest grant."""
 
 
 def explain(turn: Turn, wanted: Explain, restricted: Restricted) -> dict[str, Any]:
@@ -122,7 +129,8 @@ def _known(turn: Turn, wanted: Explain, found: Published | None) -> Known:
     if requests and requests[0].state in OPEN:
         waiting = [step for step in steps_of(turn.connection, requests[0].request) if step.is_open]
     refusal = permit(turn.connection, grants[0].grant_id).refusal(turn.now_us) if grants else ""
-    return Known(wanted, found, _item(wanted, found), grants, requests, waiting, refusal)
+    last = str(turn.profile.calendar.day_of(grants[0].valid_to_us - 1)) if grants else ""
+    return Known(wanted, found, _item(wanted, found), grants, requests, waiting, refusal, last)
 
 
 def _item(wanted: Explain, found: Published | None) -> Item | None:
@@ -157,11 +165,10 @@ def _verdict(known: Known) -> Verdict:
 def _granted(known: Known) -> Verdict:
     row = known.grants[0]
     if known.refusal:
-        held = row.held_by or AUTHORITY
         return Verdict(
             False,
             f"grant {row.grant_id} is suspended: {row.sentence}",
-            f"the {held} resumes it",
+            f"{_HOLDERS.get(row.held_by, _HOLDERS[AUTHORITY])} resumes it",
             f"exchange-central grant resume {row.grant_id}",
         )
     items = grant_form(row)["terms"]["items"]
@@ -169,7 +176,7 @@ def _granted(known: Known) -> Verdict:
         because = f"grant {row.grant_id} does not hold the item {known.item.column}"
         return Verdict(False, because, "the consumer asks for it, or the provider widens the grant")
     because = f"grant {row.grant_id} ({row.mode}) is {row.state}, version {row.version}"
-    return Verdict(True, because, f"the consumer uses it until {row.valid_to_us} µs since 1970")
+    return Verdict(True, because, f"the consumer may use it until {known.last_day}")
 
 
 def _waits(known: Known) -> Verdict:

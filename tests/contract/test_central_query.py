@@ -260,7 +260,8 @@ def test_a_question_without_a_key_looks_at_a_bounded_number_of_rows(town):
     fill(town, PEOPLE, [(f"{n:018d}", "甲", "370105", "2000-01-01", None) for n in range(many)])
     grant = town.granted(town.entry())
     answer = ask(town, grant, where="name = '李娜'")
-    assert (answer["rows"], answer["looked_at"], answer["is_whole"]) == ([], MOST_SCANNED_ROWS, False)
+    assert (answer["rows"], answer["is_whole"]) == ([], False)
+    assert MOST_SCANNED_ROWS <= answer["looked_at"] < MOST_SCANNED_ROWS + SCAN_PAGE_ROWS
     assert ask(town, grant, key={"id": LI})["looked_at"] == 1
 
 
