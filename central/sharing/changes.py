@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Row
 
 from central.catalogue.entry import LegalBasis
 from central.catalogue.published import published
@@ -26,7 +26,6 @@ from central.sharing.requests import (
 from central.sharing.restrictions import Restricted
 from central.sharing.states import NEXT_OF_GRANT, GrantState, demand_move
 from central.sharing.terms import Line, Terms
-from central.store.catalogue import ENTRIES
 from proto.errors import NotAdmitted, Refused
 from proto.process import Section
 
@@ -143,20 +142,12 @@ def grant_form(row: Row[Any]) -> dict[str, Any]:
     return {"grant": row.grant_id, **{name: getattr(row, name) for name in names}, "terms": terms}
 
 
-def provider_of(connection: Connection, row: Row[Any]) -> str:
-    """Whose data it is; known also when the entry has left the catalogue."""
-    query = (
-        select(ENTRIES.c.provider).where(ENTRIES.c.code == row.resource).order_by(ENTRIES.c.version.desc())
-    )
-    return connection.execute(query.limit(1)).scalar_one_or_none() or ""
-
-
 def _who(turn: Turn, row: Row[Any]) -> frozenset[str]:
     """As what the actor may speak about this grant."""
     roles = turn.actor.roles
     admin = Role.RESOURCE_ADMIN in roles
     speaks = {
-        PROVIDER: admin and turn.actor.department == provider_of(turn.connection, row),
+        PROVIDER: admin and turn.actor.department == row.provider,
         AUTHORITY: Role.AUTHORITY in roles,
         SECURITY: Role.SECURITY_ADMIN in roles,
         CONSUMER: admin and turn.actor.department == row.department,

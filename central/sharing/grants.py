@@ -82,6 +82,7 @@ def make_grant(turn: Turn, right: Right, found: Published) -> str:
         "created_us": turn.now_us,
         "changed_us": turn.now_us,
         "request": right.request,
+        "provider": found.entry.provider,
     }
     turn.connection.execute(insert(GRANTS), row)
     _remember(turn, grant, "granted")

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 from pydantic import Field
-from sqlalchemy import ColumnElement, Row, Select, and_, or_, select, union
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, or_, select
 
 from central.people import Actor, Role, Turn
-from central.people.office import holders
-from central.sharing.changes import grant_form, provider_of
+from central.sharing.changes import grant_form
 from central.sharing.grants import grant_row
 from central.sharing.permits import permit
 from central.sharing.requests import Named, document_of, request_row
@@ -19,7 +18,7 @@ from central.sharing.steps import ANY_DEPARTMENT, step_of, steps_of
 from central.sharing.terms import Line
 from central.store.catalogue import ENTRIES, RELEASED
 from central.store.grants import GRANT_HISTORY, GRANTS
-from central.store.office import DEPARTMENT_NODES, DEPARTMENTS
+from central.store.office import DEPARTMENT_NODES, DEPARTMENTS, PERSON_ROLES, PERSONS
 from central.store.sharing import REQUESTS, STEPS
 from proto.errors import NotAdmitted
 from proto.process import Section
@@ -137,8 +136,8 @@ def grants(turn: Turn, wanted: Grants) -> dict[str, Any]:
         earlier = and_(table.created_us == last.created_us, table.grant_id < last.grant_id)
         filters.append(or_(table.created_us < last.created_us, earlier))
     if not sees_all(turn.actor):
-        own = select(ENTRIES.c.code).where(ENTRIES.c.provider == turn.actor.department)
-        filters.append(or_(table.department == turn.actor.department, table.resource.in_(own)))
+        mine = turn.actor.department
+        filters.append(or_(table.department == mine, table.provider == mine))
     query = select(GRANTS).where(and_(True, *filters))
     query = query.order_by(table.created_us.desc(), table.grant_id.desc()).limit(wanted.most + 1)
     rows = turn.connection.execute(query).all()
@@ -170,29 +169,27 @@ def vacancies(turn: Turn, wanted: Nothing) -> dict[str, Any]:
 
 def vacant(turn: Turn) -> list[dict[str, Any]]:
     """The same, with what waits there: who leaves leaves their tasks to the role, and an empty role shows at once."""
-    takes_part = union(
-        select(ENTRIES.c.provider),
-        select(DEPARTMENT_NODES.c.department),
-        select(STEPS.c.department).where(STEPS.c.answered_us.is_(None)),
+    code = DEPARTMENTS.c.department
+    holds = exists().where(
+        PERSONS.c.department == code,
+        PERSONS.c.left_us.is_(None),
+        PERSON_ROLES.c.person == PERSONS.c.person,
+        PERSON_ROLES.c.role == Role.RESOURCE_ADMIN,
     )
-    codes = turn.connection.scalars(takes_part).all()
-    known = turn.connection.execute(select(DEPARTMENTS.c.department, DEPARTMENTS.c.name)).all()
-    names = {row.department: row.name for row in known}
-    empty = [
-        code
-        for code in sorted(codes)
-        if code != ANY_DEPARTMENT
-        and code in names
-        and not holders(turn.connection, Role.RESOURCE_ADMIN, code)
-    ]
+    takes_part = or_(
+        exists().where(ENTRIES.c.provider == code),
+        exists().where(DEPARTMENT_NODES.c.department == code),
+        exists().where(STEPS.c.department == code, STEPS.c.answered_us.is_(None)),
+    )
+    empty = turn.connection.execute(select(DEPARTMENTS).where(~holds, takes_part).order_by(code)).all()
     waiting = select(STEPS.c.request).where(STEPS.c.answered_us.is_(None))
     return [
         {
-            "department": code,
-            "name": names[code],
-            "waiting": list(turn.connection.scalars(waiting.where(STEPS.c.department == code))),
+            "department": row.department,
+            "name": row.name,
+            "waiting": list(turn.connection.scalars(waiting.where(STEPS.c.department == row.department))),
         }
-        for code in empty
+        for row in empty
     ]
 
 
@@ -207,7 +204,7 @@ def _may_see(turn: Turn, departments: Iterable[str]) -> bool:
 
 def _seen(turn: Turn, number: str) -> Row[Any]:
     row = grant_row(turn.connection, number)
-    if not _may_see(turn, {row.department, provider_of(turn.connection, row)}):
+    if not _may_see(turn, {row.department, row.provider}):
         raise NotAdmitted("the grant is between other departments", where=row.grant_id)
     return row
 

@@ -93,10 +93,11 @@ def test_a_node_speaks_for_people_of_its_own_department(police, town):
 
     def do(person: str) -> desk_pb2.DeskReply:
         arguments = json.dumps({"request": request, "conditions": {"rows": "name = '李娜'"}})
-        return desk.Do(
+        reply: desk_pb2.DeskReply = desk.Do(
             desk_pb2.DeskRequest(verb="share.agree", arguments=arguments, person=town.name(person)),
             timeout=20,
         )
+        return reply
 
     with pytest.raises(grpc.RpcError) as caught:
         do("data-li")
