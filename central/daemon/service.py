@@ -183,7 +183,7 @@ class Daemon:
             Job("alive", partial(live, self._engine), ALIVE_S, at_start=True),
             Job("punctuality", self._punctualities.look, PUNCTUALITY_S),
             Job("dates", partial(keep_dates, self._engine, self._policy), _HOUR_S, at_start=True),
-            Job("sharing", partial(keep_time, self._engine, self._policy), SHARING_S, at_start=True),
+            Job("sharing", partial(keep_time, self._engine, profile_of(settings)), SHARING_S, at_start=True),
             Job("refusals", Refusals(self._engine).settle, 30.0),
             Job("retention", partial(forget_old, self._engine, settings.ledger.keep_days), _HOUR_S),
             Job("certificates", expiry.check, _HOUR_S, at_start=True),
