@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from central.catalogue.entry import Entry, Item, Mode, ShareType, Storage
 from central.catalogue.published import Published, published
-from central.ledger.shapes import shape_of
+from central.ledger import shape_of
 from central.policy import Profile
 from central.sharing.asked import Asked, terms_of, view_form
 from central.sharing.terms import Terms

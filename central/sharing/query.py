@@ -16,7 +16,7 @@ from pydantic import Field
 
 from central.catalogue.entry import Mode
 from central.catalogue.published import published
-from central.ledger.shapes import shape_of
+from central.ledger import shape_of
 from central.people import Turn
 from central.sharing.asked import view_form
 from central.sharing.permits import NotGranted, Permit

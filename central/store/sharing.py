@@ -79,5 +79,4 @@ SHAPES: Final = Table(
     key("table_name"),
     Column("fingerprint", LargeBinary, nullable=False),
     Column("document", LargeBinary, nullable=False),
-    number("since_us"),
 )

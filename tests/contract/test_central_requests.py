@@ -9,7 +9,7 @@ import pytest
 
 from central.catalogue.entry import Binding
 from central.desk import Desk
-from central.ledger.shapes import note_shape
+from central.ledger import note_shape
 from central.people import Office, Role
 from central.people.office import Person
 from central.sharing.clock import escalate

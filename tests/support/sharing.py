@@ -14,7 +14,7 @@ from sqlalchemy import Engine, select, update
 
 from central.catalogue.entry import Entry
 from central.desk import VERBS, Desk
-from central.ledger.shapes import note_shape
+from central.ledger import note_shape
 from central.people import Office, Role
 from central.people.office import Department, Person, actor
 from central.policy import Profile, profile_named

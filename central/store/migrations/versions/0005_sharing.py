@@ -124,6 +124,5 @@ def _make_books() -> None:
         "central_table_shapes",
         *(sa.Column(name, sa.Text, primary_key=True) for name in ("stream", "table_name")),
         *(sa.Column(name, sa.LargeBinary, nullable=False) for name in ("fingerprint", "document")),
-        sa.Column("since_us", sa.BigInteger, nullable=False),
         schema=SCHEMA,
     )
