@@ -121,6 +121,27 @@ def row_count(header: batch_pb2.BatchHeader) -> int:
     )
 
 
+def schemas_of(header: batch_pb2.BatchHeader) -> list[TableSchema]:
+    """The tables a batch speaks of. Raises BatchCorrupt."""
+    try:
+        return [_schema(message) for message in header.schemas]
+    except (ExchangeError, ValueError) as error:
+        raise BatchCorrupt(f"the batch contradicts itself: {error}") from error
+
+
+def pack_schema(schema: TableSchema) -> bytes:
+    """*schema* by itself, as bytes."""
+    return _schema_message(schema).SerializeToString(deterministic=True)
+
+
+def read_schema(packed: bytes) -> TableSchema:
+    """The inverse of :func:`pack_schema`. Raises BatchCorrupt."""
+    try:
+        return _schema(batch_pb2.TableSchema.FromString(packed))
+    except (DecodeError, ExchangeError, ValueError) as error:
+        raise BatchCorrupt("the table's shape cannot be read") from error
+
+
 def _sections(batch: Batch) -> Iterator[bytes]:
     for delta in batch.deltas:
         yield delta.inserts.data

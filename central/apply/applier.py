@@ -5,26 +5,29 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import Connection, Engine, bindparam, update
 
 from central import audit
 from central.apply import lease
-from central.ledger import Damaged, Ledger, Size, Span, whole_within
+from central.ledger import Damaged, Ledger, Size, Span, note_shape, whole_within
 from central.store import NowUs, reading, writing
 from central.store.names import room_of
 from central.store.tables import APPLIED
 from proto import codec
 from proto.batch import Batch, Delta, Head, SealedBatch, chain
 from proto.errors import ExchangeError, Poisoned, Refused, SchemaHold, TableHold, Transient
+from proto.schema import TableSchema
 from proto.states import State
 from replica.opening import open_replica
 
 ATTEMPTS: Final = 5
 FIRST_PAUSE_S: Final = 0.02
 ONE_TRANSACTION: Final = Span(1, 0, 0)
+Fingerprints = dict[str, bytes]
+"""Of shapes, by table."""
 
 _ADVANCE: Final = (
     update(APPLIED)
@@ -87,6 +90,8 @@ class _Run:
     batches: int = 0
     rows: int = 0
     bytes: int = 0
+    shapes: Fingerprints = field(default_factory=dict)
+    """Fingerprints that it wrote down."""
 
     def add(self, sealed: SealedBatch, batch: Batch) -> None:
         self.head = sealed.head
@@ -111,6 +116,7 @@ class Applier:
         self._token: int | None = None
         self._applied_seq = 0
         self._careful_to = 0
+        self._shapes: Fingerprints = {}
 
     @property
     def applied_seq(self) -> int:
@@ -155,6 +161,7 @@ class Applier:
         except (TableHold, Damaged, _Unfit) as error:
             return self._blame(run, error)
         self._applied_seq = run.head.seq
+        self._shapes.update(run.shapes)
         return hold.head.seq < run.head.seq < hold.place.accepted
 
     def _is_waiting(self) -> bool:
@@ -172,6 +179,7 @@ class Applier:
         if taken is None:
             return False
         self._token, self._applied_seq = taken
+        self._shapes.clear()
         return True
 
     def _apply_next(
@@ -186,15 +194,16 @@ class Applier:
             room = self._limits.reading_bytes
             batches = self._ledger.walk(connection, self._stream, hold.head, last, room)
         for sealed in batches:
-            run.add(sealed, self._apply(connection, sealed))
+            run.add(sealed, self._apply(connection, sealed, run))
         self._advance(connection, hold.head.seq, run)
 
-    def _apply(self, connection: Connection, sealed: SealedBatch) -> Batch:
+    def _apply(self, connection: Connection, sealed: SealedBatch, run: _Run) -> Batch:
         try:
             batch = codec.decode(sealed.header, sealed.payload)
             for delta in batch.deltas:
                 self._make_fit(connection, delta)
                 self._replica.apply(connection, (delta,))
+                self._note_shape(connection, delta.schema, run)
         except Refused as error:
             raise _Unfit(error.what, where=error.where, fix=error.fix) from error
         return batch
@@ -208,6 +217,12 @@ class Applier:
                 raise
             self._replica.drop(connection, delta.schema.name)
             self._replica.prepare(connection, delta.schema)
+
+    def _note_shape(self, connection: Connection, schema: TableSchema, run: _Run) -> None:
+        known = run.shapes.get(schema.name) or self._shapes.get(schema.name)
+        if known != schema.fingerprint:
+            note_shape(connection, self._stream, schema)
+            run.shapes[schema.name] = schema.fingerprint
 
     def _advance(self, connection: Connection, before: int, run: _Run) -> None:
         place = {

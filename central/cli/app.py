@@ -10,12 +10,14 @@ import typer
 
 from central.cli.case import app as case_app
 from central.cli.check import check
+from central.cli.grant import app as grant_app
 from central.cli.init import init
 from central.cli.node import app as node_app
 from central.cli.options import DEFAULT_CONFIG, Config, settings_of
 from central.cli.output import fail
 from central.cli.people import departments, persons
 from central.cli.report import app as report_app
+from central.cli.share import app as share_app
 from central.cli.status import explain, status
 from central.cli.stream import app as stream_app
 from proto.errors import ExchangeError
@@ -39,6 +41,8 @@ app.add_typer(departments, name="department")
 app.add_typer(persons, name="person")
 app.add_typer(case_app, name="case")
 app.add_typer(report_app, name="report")
+app.add_typer(share_app, name="share")
+app.add_typer(grant_app, name="grant")
 
 
 @app.command(short_help="Take batches and apply them until told to stop.")

@@ -33,6 +33,7 @@ from central.rpc.node import NodeService
 from central.rpc.server import Server, Services
 from central.rpc.status import StatusService
 from central.settings import Settings
+from central.sharing.clock import keep_time
 from central.status import Board, explain
 from central.status.facts import behind
 from central.store import migrate, open_store
@@ -51,6 +52,7 @@ APPLIERS_STOP_S: Final = 3.0
 THREADS_STOP_S: Final = 1.0
 ALIVE_S: Final = 10.0
 PUNCTUALITY_S: Final = 20.0
+SHARING_S: Final = 60.0
 _HOUR_S: Final = 3600.0
 _log = structlog.get_logger()
 
@@ -181,6 +183,7 @@ class Daemon:
             Job("alive", partial(live, self._engine), ALIVE_S, at_start=True),
             Job("punctuality", self._punctualities.look, PUNCTUALITY_S),
             Job("dates", partial(keep_dates, self._engine, self._policy), _HOUR_S, at_start=True),
+            Job("sharing", partial(keep_time, self._engine, profile_of(settings)), SHARING_S, at_start=True),
             Job("refusals", Refusals(self._engine).settle, 30.0),
             Job("retention", partial(forget_old, self._engine, settings.ledger.keep_days), _HOUR_S),
             Job("certificates", expiry.check, _HOUR_S, at_start=True),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from central.people import Verb
+from central.sharing.verbs import sharing_verbs
 from central.supervision import verbs as supervision
+from central.supervision.restrictions import restricted
 
-VERBS: Final[tuple[Verb, ...]] = (*supervision.VERBS,)
+VERBS: Final[tuple[Verb, ...]] = (*sharing_verbs(restricted), *supervision.VERBS)

@@ -5,5 +5,16 @@ What lies here was checked when it came and is checked again when it is read: a 
 
 from central.ledger.entries import Damaged, Ledger, Size, Span, whole_within
 from central.ledger.progress import StreamRecord, streams
+from central.ledger.shapes import note_shape, shape_of
 
-__all__ = ["Damaged", "Ledger", "Size", "Span", "StreamRecord", "streams", "whole_within"]
+__all__ = [
+    "Damaged",
+    "Ledger",
+    "Size",
+    "Span",
+    "StreamRecord",
+    "note_shape",
+    "shape_of",
+    "streams",
+    "whole_within",
+]

@@ -109,8 +109,11 @@ class CalendarPolicy(Section):
         """The time of day there."""
         return datetime.fromtimestamp(at_us / 1_000_000, UTC).astimezone(self.zone)
 
-    def end_of(self, day: date) -> int:
-        """The first moment after *day*, microseconds since 1970."""
-        after = day + _ONE
-        begins = datetime(after.year, after.month, after.day, tzinfo=self.zone)
+    def begin_of(self, day: date) -> int:
+        """The first moment of *day*, microseconds since 1970."""
+        begins = datetime(day.year, day.month, day.day, tzinfo=self.zone)
         return int(begins.timestamp()) * 1_000_000
+
+    def end_of(self, day: date) -> int:
+        """The first moment after *day*."""
+        return self.begin_of(day + _ONE)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from sqlalchemy import Connection, Row, select
 
+from central.sharing.states import FLOWING
 from central.sharing.terms import Terms
 from central.store.grants import GRANTS
 from proto.errors import NotAdmitted
 
-ACTIVE: Final = "active"
+_TERMS: Final = lru_cache(4096)(Terms.model_validate_json)
+"""Read once: a grant is judged for every delivery."""
 
 
 class NotGranted(NotAdmitted):
@@ -45,7 +48,7 @@ class Permit:
 
     def refusal(self, now_us: int) -> str:
         """Why nothing may flow at *now_us*; "" when it may."""
-        if self.state != ACTIVE:
+        if self.state not in FLOWING:
             return (
                 f"the grant is {self.state}: {self.sentence}"
                 if self.sentence
@@ -90,7 +93,7 @@ def _permit(row: Row[tuple[object, ...]]) -> Permit:
         stream=row.stream,
         table=row.table_name,
         mode=row.mode,
-        terms=Terms.model_validate_json(row.terms),
+        terms=_TERMS(row.terms),
         secret=bytes(row.secret),
         valid_from_us=row.valid_from_us,
         valid_to_us=row.valid_to_us,

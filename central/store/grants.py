@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Column, Index, LargeBinary, Table
+from sqlalchemy import Column, Index, LargeBinary, Table, text
 
 from central.store.columns import METADATA, key, number, words
+
+LIVE_STATES: Final = ("pending", "active", "expiring", "suspended")
+"""Of a grant that may let something through now or later."""
+_IS_LIVE: Final = text("state IN ('pending', 'active', 'expiring', 'suspended')")
+_LIVE: Final[dict[str, Any]] = {"sqlite_where": _IS_LIVE, "postgresql_where": _IS_LIVE}
 
 GRANTS: Final = Table(
     "central_grants",
@@ -30,9 +35,17 @@ GRANTS: Final = Table(
     number("changed_us"),
     words("request", ""),
     words("sentence", ""),
+    words("held_by", ""),
+    words("provider", ""),
+    number("warned_days", 0),
     Index("central_grants_consumer", "consumer", "state"),
+    Index("central_grants_department", "department", "state"),
+    Index("central_grants_provider", "provider", "state"),
+    Index("central_grants_created", "created_us", "grant_id"),
+    Index("central_grants_ends", "state", "valid_to_us"),
     Index("central_grants_resource", "resource", "state"),
     Index("central_grants_stream", "stream", "table_name"),
+    Index("central_grants_one_live", "consumer", "resource", "mode", unique=True, **_LIVE),
 )
 
 # Never deleted: who had access last year can always be told.

@@ -11,12 +11,13 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from central.catalogue.published import provider_of
 from central.people import Role, Turn
 from central.policy.supervision import SupervisionPolicy
+from central.sharing.states import GrantState
 from central.store.grants import GRANTS
 from central.store.supervision import FEEDBACK
 from proto.errors import Refused
 
 DAY_US: Final = 86_400_000_000
-ACTIVE: Final = "active"
+RUNNING: Final = (GrantState.ACTIVE, GrantState.EXPIRING)
 
 
 def make_due(connection: Connection, policy: SupervisionPolicy, now_us: int) -> int:
@@ -29,7 +30,7 @@ def make_due(connection: Connection, policy: SupervisionPolicy, now_us: int) -> 
     last = (FEEDBACK.c.grant_id == latest.c.grant_id) & (FEEDBACK.c.n == latest.c.n)
     known = {row.grant_id: row for row in connection.execute(select(FEEDBACK).join(latest, last)).all()}
     active = connection.execute(
-        select(GRANTS.c.grant_id, GRANTS.c.valid_from_us).where(GRANTS.c.state == ACTIVE)
+        select(GRANTS.c.grant_id, GRANTS.c.valid_from_us).where(GRANTS.c.state.in_(RUNNING))
     )
     rows = []
     for grant in active.all():

@@ -107,6 +107,7 @@ def grant_directly(
         "mode": "exchange",
         "terms": said,
         "secret": b"k" * 32,
+        "provider": entry.provider,
         "created_us": now,
         "changed_us": now,
         **ends,

@@ -1,0 +1,96 @@
+"""A grant in use, one question at a time: purpose, hours, how often and how much, counted by the database's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import time
+from typing import Final
+
+from sqlalchemy import func, insert, select, update
+
+from central.people import Role, Turn
+from central.policy import Profile
+from central.sharing.permits import NotGranted, Permit, permit
+from central.sharing.terms import Limits
+from central.store.sharing import QUERY_USE
+from proto.errors import NotAdmitted, Refused
+
+HOUR_US: Final = 3_600_000_000
+READS_NO_ROWS: Final = frozenset(
+    {Role.AUTHORITY, Role.SYSTEM_ADMIN, Role.SECURITY_ADMIN, Role.AUDIT_ADMIN, Role.TESTER}
+)
+"""Whoever watches or runs the platform does not read what passes through it."""
+
+
+class LimitReached(NotGranted):
+    """The grant allows this, but not so much or not now."""
+
+    code = "LIMIT"
+
+
+def demand_use(turn: Turn, grant: str, modes: Sequence[str], said: tuple[str, str]) -> Permit:
+    """The grant, if the actor may use it now in one of *modes* for the stated purpose and case; raises why not."""
+    found = permit(turn.connection, grant)
+    if found.department != turn.actor.department:
+        raise NotGranted("the grant is another department's", where=grant)
+    if reads_none := turn.actor.roles & READS_NO_ROWS:
+        raise NotAdmitted(f"the role {min(reads_none)} reads no rows", where=turn.actor.person)
+    if found.mode not in modes:
+        raise NotGranted(f"the grant is for {found.mode}, not for {' or '.join(modes)}", where=grant)
+    found.demand(turn.now_us)
+    purpose, case = said
+    if turn.profile.delivery.purpose_required and not purpose.strip():
+        raise Refused("a purpose must be stated (Article 31)", where="purpose")
+    if found.mode in turn.profile.sharing.case_number_modes and not case.strip():
+        raise Refused(f"the policy {turn.profile.name} asks for a case number", where="case")
+    demand_hours(found.terms.limits, turn.profile, turn.now_us, grant)
+    return found
+
+
+def demand_hours(limits: Limits, profile: Profile, now_us: int, grant: str) -> None:
+    """Raise LimitReached outside the grant's hours; 22:00-06:00 goes through midnight."""
+    if limits.hours is None:
+        return
+    first, last = (time.fromisoformat(each) for each in limits.hours.split("-"))
+    now = profile.calendar.local(now_us).time()
+    inside = first <= now < last if first <= last else (now >= first or now < last)
+    if not inside:
+        raise LimitReached(f"the grant is for {limits.hours}", where=grant, fix="ask again in its hours")
+
+
+def rows_left(turn: Turn, found: Permit, asks: int = 1) -> int:
+    """How many rows may still be given out. Raises LimitReached when it was asked too often or too much was given."""
+    limits = found.terms.limits
+    hour_us = turn.now_us - turn.now_us % HOUR_US
+    in_hour = turn.connection.execute(
+        select(func.coalesce(func.sum(QUERY_USE.c.queries), 0)).where(
+            QUERY_USE.c.grant_id == found.grant, QUERY_USE.c.hour_us == hour_us
+        )
+    ).scalar_one()
+    if in_hour + asks > limits.queries_per_hour:
+        fix = f"ask again in {(hour_us + HOUR_US - turn.now_us) // 60_000_000 + 1} minutes"
+        raise LimitReached(
+            f"{limits.queries_per_hour} questions an hour are granted", where=found.grant, fix=fix
+        )
+    if limits.rows_per_day is None:
+        return limits.query_rows
+    begins_us = turn.profile.calendar.begin_of(turn.profile.calendar.day_of(turn.now_us))
+    today = select(func.coalesce(func.sum(QUERY_USE.c.rows), 0)).where(
+        QUERY_USE.c.grant_id == found.grant, QUERY_USE.c.hour_us >= begins_us
+    )
+    left = limits.rows_per_day - int(turn.connection.execute(today).scalar_one())
+    if left <= 0:
+        raise LimitReached(
+            f"{limits.rows_per_day} rows a day are granted", where=found.grant, fix="ask tomorrow"
+        )
+    return min(left, limits.query_rows)
+
+
+def count_use(turn: Turn, found: Permit, rows: int, asks: int = 1) -> None:
+    """Put one more use on the grant's account."""
+    hour_us = turn.now_us - turn.now_us % HOUR_US
+    here = (QUERY_USE.c.grant_id == found.grant, QUERY_USE.c.hour_us == hour_us)
+    more = {"queries": QUERY_USE.c.queries + asks, "rows": QUERY_USE.c.rows + rows}
+    if not turn.connection.execute(update(QUERY_USE).where(*here).values(more)).rowcount:
+        row = {"grant_id": found.grant, "hour_us": hour_us, "queries": asks, "rows": rows}
+        turn.connection.execute(insert(QUERY_USE), row)
