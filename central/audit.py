@@ -81,11 +81,16 @@ class Tip:
 
 def record(connection: Connection, chain: str, event: str, **facts: Fact) -> int:
     """Add a record to *chain* in the caller's transaction; returns its number."""
+    return append(connection, tip(connection, chain), event, facts)
+
+
+def tip(connection: Connection, chain: str) -> Tip:
+    """The end of *chain*, locked until the end of the transaction; begins it if need be."""
     head = connection.execute(_LOCKED_HEAD, {"which": chain}).one_or_none()
     if head is not None:
-        return append(connection, Tip(chain, head.n, bytes(head.digest), head.now), event, facts)
+        return Tip(chain, head.n, bytes(head.digest), head.now)
     connection.execute(insert(AUDIT_HEADS), {"chain": chain, "n": 0, "digest": START})
-    return append(connection, Tip(chain, 0, START, now_us(connection)), event, facts)
+    return Tip(chain, 0, START, now_us(connection))
 
 
 def append(connection: Connection, tip: Tip, event: str, facts: dict[str, Fact]) -> int:

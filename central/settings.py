@@ -69,6 +69,7 @@ class Limits(Section):
     handover_bytes: int = Field(128 * _MIB, ge=0)
     intake_threads: int = Field(8, ge=1, le=64)
     apply_threads: int = Field(4, ge=1, le=64)
+    delivery_threads: int = Field(4, ge=1, le=64)
 
 
 class Ledger(Section):

@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import structlog
 
@@ -21,7 +23,8 @@ from central.appliers import Appliers
 from central.apply import Applier
 from central.daemon.chores import certificate_ends, forget_old
 from central.daemon.disk import Guarded, Room
-from central.daemon.office import desk_of, profile_of
+from central.daemon.office import desk_of, profile_of, signer_of
+from central.delivery import Depot, Post
 from central.intake import Intake, Refusals
 from central.jobs import Expiry, Job, Jobs
 from central.registry import Registry
@@ -30,6 +33,7 @@ from central.rpc.desk import DeskService
 from central.rpc.exchange import ExchangeService, Window
 from central.rpc.identity import Doorkeeper
 from central.rpc.node import NodeService
+from central.rpc.pull import Exchange, PullService
 from central.rpc.server import Server, Services
 from central.rpc.status import StatusService
 from central.settings import Settings
@@ -64,11 +68,16 @@ class Daemon:
         limits = settings.limits
         self._settings = settings
         self._notifier = notifier or Notifier()
-        threads = limits.intake_threads + limits.apply_threads + DESK_THREADS
+        threads = limits.intake_threads + limits.apply_threads + limits.delivery_threads + DESK_THREADS
         self._engine = open_store(settings.database.get_secret_value(), threads)
         self._registry = Registry(self._engine)
         self._room = Room.of(settings)
         self._appliers = Appliers(self._applier, limits.apply_threads, limits.handover_bytes)
+        # The same after a restart, so that its streams are its own again at once. No two processes share an address.
+        self._owner = f"{socket.gethostname()} {settings.listen}"
+        self._signer = signer_of(settings)
+        post = Post(self._engine, self._signer, ZoneInfo(profile_of(settings).calendar.timezone))
+        self._depot = Depot(post, self._appliers.listen, limits.delivery_threads, self._owner)
         self._desk = desk_of(settings, self._engine)
         self._policy = profile_of(settings).supervision
         self._reads = Reads(self._engine, self._policy.log_share)
@@ -77,8 +86,6 @@ class Daemon:
         self._intake_pool = ThreadPoolExecutor(limits.intake_threads, "intake")
         self._desk_pool = ThreadPoolExecutor(DESK_THREADS, "desk")
         self._jobs = Jobs(self._job_list())
-        # The same after a restart, so that its streams are its own again at once. No two processes share an address.
-        self._owner = f"{socket.gethostname()} {settings.listen}"
         self.port = 0
         """Where it listens, once it does."""
 
@@ -88,6 +95,7 @@ class Daemon:
             if self._reach_database(stop):
                 self._room_look()
                 self._appliers.start()
+                self._depot.start()
                 asyncio.run(self._serve(stop))
         finally:
             clean = self._end()
@@ -122,7 +130,7 @@ class Daemon:
         try:
             # A loop that meets a bug ends the process, loudly; systemd starts it anew.
             async with asyncio.TaskGroup() as tasks:
-                turning = (self._sweep(server), door.patrol(), self._feed_watchdog())
+                turning = (self._sweep(server), door.patrol(), self._feed_watchdog(), self._look_at_grants())
                 loops = [tasks.create_task(each) for each in turning]
                 await closing.wait()
                 for loop in loops:
@@ -134,14 +142,16 @@ class Daemon:
 
     def _services(self, door: Doorkeeper, closing: asyncio.Event) -> Services:
         desk, limits = _runner(self._desk_pool), self._settings.limits
+        certificate = self._signer.certificate_pem if self._signer else b""
+        push = ExchangeService(
+            door,
+            Guarded(Intake(self._engine), self._room),
+            self._appliers,
+            _runner(self._intake_pool),
+            (Window(limits.window_batches, limits.window_bytes), Budget(limits.gathering_bytes), closing),
+        )
         return Services(
-            exchange=ExchangeService(
-                door,
-                Guarded(Intake(self._engine), self._room),
-                self._appliers,
-                _runner(self._intake_pool),
-                (Window(limits.window_batches, limits.window_bytes), Budget(limits.gathering_bytes), closing),
-            ),
+            exchange=Exchange(push, PullService(door, self._depot, desk, certificate, closing)),
             node=NodeService(door, (self._registry, self._reads), desk, self._settings.heartbeat_s),
             status=StatusService(door, (self._board, self._registry, explain), desk, closing),
             desk=DeskService(door, self._desk, desk),
@@ -165,10 +175,19 @@ class Daemon:
                 await server.say(serving=works)
             await asyncio.sleep(SWEEP_S)
 
+    async def _look_at_grants(self) -> None:
+        """Tell consumers of new, changed and ended grants, and find what other central processes applied."""
+        desk = _runner(self._desk_pool)
+        while True:
+            # While the database does not answer nothing is delivered either; the sweep says so in the log.
+            with suppress(ExchangeError):
+                await desk(self._depot.look)
+            await asyncio.sleep(SWEEP_S)
+
     async def _feed_watchdog(self) -> None:
         interval_s = self._notifier.watchdog_interval_s
         while interval_s is not None:
-            if self._appliers.alive:
+            if self._appliers.alive and self._depot.alive:
                 self._notifier.alive()
             await asyncio.sleep(interval_s)
 
@@ -197,7 +216,8 @@ class Daemon:
             _log.warning("disk_nearly_full", error=str(error))
 
     def _end(self) -> bool:
-        clean = self._appliers.stop(APPLIERS_STOP_S)
+        clean = self._depot.stop(APPLIERS_STOP_S)
+        clean = self._appliers.stop(APPLIERS_STOP_S) and clean
         self._jobs.stop()
         for pool in (self._intake_pool, self._desk_pool):
             pool.shutdown(wait=False, cancel_futures=True)

@@ -4,10 +4,28 @@ A write is durable when :func:`writing` returns. When its commit fails nobody kn
 Transient, and the caller reads again. Errors of the database leave here as errors of ours, without its texts.
 """
 
-from central.store import catalogue, grants, office, sharing, supervision  # noqa: F401 - their tables belong to METADATA
+from central.store import (  # noqa: F401 - their tables belong to METADATA
+    catalogue,
+    deliveries,
+    grants,
+    office,
+    sharing,
+    supervision,
+)
 from central.store.columns import METADATA, SCHEMA
-from central.store.engine import now_us, open_store, reading, together, writing
+from central.store.engine import looking_back, now_us, open_store, reading, together, writing
 from central.store.migration import migrate
 from central.store.tables import NowUs
 
-__all__ = ["METADATA", "SCHEMA", "NowUs", "migrate", "now_us", "open_store", "reading", "together", "writing"]
+__all__ = [
+    "METADATA",
+    "SCHEMA",
+    "NowUs",
+    "looking_back",
+    "migrate",
+    "now_us",
+    "open_store",
+    "reading",
+    "together",
+    "writing",
+]

@@ -53,6 +53,10 @@ class Database(Protocol):
         """Let only one process migrate, until the end of the transaction; make what the tables need to exist."""
         ...
 
+    def one_moment(self, connection: Connection) -> Connection:
+        """Let every statement of the next transaction see the same moment."""
+        ...
+
     def together(self, connection: Connection) -> contextlib.AbstractContextManager[object]:
         """Send the statements inside without waiting for each answer, if the driver can; none may return rows."""
         ...
@@ -94,6 +98,10 @@ class Postgresql:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{MIGRATION_WAIT_S}s'")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
         connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+
+    def one_moment(self, connection: Connection) -> Connection:
+        """By its isolation level."""
+        return connection.execution_options(isolation_level="REPEATABLE READ")
 
     @contextlib.contextmanager
     def together(self, connection: Connection) -> Iterator[None]:
@@ -163,6 +171,10 @@ class Sqlite:
 
     def lock_for_migration(self, connection: Connection) -> None:
         """The transaction began as a writer; that is the lock."""
+
+    def one_moment(self, connection: Connection) -> Connection:
+        """As every transaction of a file in WAL mode does."""
+        return connection
 
     def together(self, _connection: Connection) -> contextlib.AbstractContextManager[object]:
         """There is nobody to wait for."""

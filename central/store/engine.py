@@ -49,6 +49,14 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextlib.contextmanager
+def looking_back(engine: Engine) -> Iterator[Connection]:
+    """One transaction that changes nothing and sees one moment, whatever is written meanwhile."""
+    database = _database(engine)
+    with _our_errors(database), engine.connect() as plain, (still := database.one_moment(plain)).begin():
+        yield still
+
+
+@contextlib.contextmanager
 def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
     """One transaction that happens whole or not at all; with ``durable`` it survives a power cut."""
     database = _database(engine)

@@ -1,0 +1,102 @@
+"""What became of the grants of everybody who is connected, in one question; and what is worth keeping of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Engine, bindparam, select, update
+
+from central.catalogue.published import newest_release
+from central.delivery import calls
+from central.delivery.recalls import Recalling, open_recalls
+from central.delivery.visit import Lane
+from central.sharing.permits import ACTIVE
+from central.store import NowUs, now_us, reading, writing
+from central.store.deliveries import DELIVERIES
+from central.store.grants import GRANTS
+from central.store.tables import APPLIED
+
+_GRANTS: Final = (
+    select(
+        GRANTS.c.grant_id,
+        GRANTS.c.consumer,
+        GRANTS.c.stream,
+        GRANTS.c.version,
+        GRANTS.c.state,
+        GRANTS.c.valid_from_us,
+        GRANTS.c.valid_to_us,
+        APPLIED.c.seq,
+        NowUs().label("now"),
+    )
+    .join(APPLIED, APPLIED.c.stream == GRANTS.c.stream, isouter=True)
+    .where(GRANTS.c.consumer.in_(bindparam("some", expanding=True)), GRANTS.c.mode == "exchange")
+    .order_by(GRANTS.c.grant_id)
+)
+_KEEP: Final = (
+    update(DELIVERIES)
+    .where(DELIVERIES.c.grant_id == bindparam("which"))
+    .values(
+        **{name: bindparam(f"new_{name}") for name in ("state", "code", "sentence", "fix", "acked_seq")},
+        since_us=NowUs(),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One grant at this moment."""
+
+    grant: str
+    consumer: str
+    stream: str
+    may_flow: bool
+    key: tuple[object, ...]
+    """Differs when there may be something to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one look finds."""
+
+    now_us: int
+    tokens: dict[str, int]
+    grants: list[Seen]
+    recalls: list[Recalling]
+
+
+def look(engine: Engine, consumers: list[str]) -> Sight:
+    """Everything about *consumers* that could change what is delivered to them."""
+    asked = {"some": consumers}
+    with reading(engine) as connection:
+        moment, release = now_us(connection), newest_release(connection)
+        recalls = open_recalls(connection, consumers)
+        recalled = {each.grant for each in recalls}
+        rows = connection.execute(_GRANTS, asked).all()
+        tokens = calls.tokens(connection, consumers)
+    grants = []
+    for row in rows:
+        phase = (row.now >= row.valid_from_us) + (row.now >= row.valid_to_us)
+        may_flow = phase == 1 and row.state == ACTIVE and row.grant_id not in recalled
+        key = (row.version, row.state, phase, may_flow, release, row.seq)
+        grants.append(Seen(row.grant_id, row.consumer, row.stream, may_flow, key))
+    return Sight(moment, tokens, grants, recalls)
+
+
+def keep(engine: Engine, lanes: Iterable[Lane]) -> None:
+    """Write down what the lanes are doing and how far they were acknowledged, where that changed."""
+    changed = [lane for lane in lanes if lane.written_down != (lane.standing, lane.acked_seq)]
+    if not changed:
+        return
+    values = []
+    for lane in changed:
+        lane.written_down = (lane.standing, lane.acked_seq)
+        said = lane.standing
+        new = {"state": said.state, "code": said.code, "sentence": said.sentence, "fix": said.fix}
+        values.append(
+            {"which": lane.grant, "new_acked_seq": lane.acked_seq}
+            | {f"new_{k}": str(v) for k, v in new.items()}
+        )
+    with writing(engine, durable=False) as connection:
+        connection.execute(_KEEP, values)
