@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Narrow enough for a terminal of 80 columns; why something is not well stands below, where there is room.
 COLUMNS = ("stream", "state", "applied", "rows/s", "capture", "push", "apply", "heard")
+GRANT_COLUMNS = ("grant", "to", "state", "delivered", "behind", "late", "rows")
 WELL = frozenset({"RUNNING", "IDLE", "SNAPSHOT"})
 
 
@@ -95,7 +96,24 @@ def _table(reply: status_pb2.ListNodesReply) -> Any:
 
     rows = [row for node in reply.nodes for row in _rows(node)]
     why = [line for node in reply.nodes for line in _why(node)]
-    return Group(table(COLUMNS, rows), *(Text(clean(line)) for line in why))
+    granted = [row for node in reply.nodes for row in _granted(node)]
+    grants = [table(GRANT_COLUMNS, granted)] if granted else []
+    return Group(table(COLUMNS, rows), *grants, *(Text(clean(line)) for line in why))
+
+
+def _granted(node: status_pb2.NodeStatus) -> list[tuple[str, ...]]:
+    return [
+        (
+            each.grant,
+            node.node,
+            each.state,
+            _heard(each.last_us),
+            str(each.behind),
+            _late(each.lag_us),
+            str(each.rows),
+        )
+        for each in node.deliveries
+    ]
 
 
 def _rows(node: status_pb2.NodeStatus) -> list[tuple[str, ...]]:
@@ -128,6 +146,9 @@ def _why(node: status_pb2.NodeStatus) -> list[str]:
         if each.state in WELL
         for leg in each.legs
         if leg.fix
+    ]
+    lines += [
+        f"{each.grant} {each.state}: {each.sentence}" for each in node.deliveries if each.state not in WELL
     ]
     return [*lines, f"  → exchange-central explain {node.node}"] if lines else []
 

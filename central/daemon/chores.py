@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from central.delivery import sent
 from central.ledger import Ledger
 from central.ledger.progress import streams
 from central.registry import Registry
@@ -16,7 +17,7 @@ from proto.errors import Credential
 
 
 def forget_old(engine: Engine, keep_days: int) -> int:
-    """Drop batches that were applied and accepted longer ago than *keep_days*; returns how many.
+    """Drop batches that were applied, and deliveries that were acknowledged, longer ago than *keep_days*; how many.
 
     A little at a time, so that accepting never waits long for it.
     """
@@ -28,7 +29,7 @@ def forget_old(engine: Engine, keep_days: int) -> int:
             with writing(engine) as connection:
                 gone = ledger.prune(connection, stream.stream, int(before.timestamp() * 1_000_000))
             total += gone
-    return total
+    return total + sent.forget_old(engine, int(before.timestamp() * 1_000_000))
 
 
 def certificate_ends(own: Path, registry: Registry) -> dict[str, int]:

@@ -25,6 +25,7 @@ from central.daemon.chores import certificate_ends, forget_old
 from central.daemon.disk import Guarded, Room
 from central.daemon.office import desk_of, profile_of, signer_of
 from central.delivery import Depot, Post
+from central.delivery.figures import delivery_status
 from central.intake import Intake, Refusals
 from central.jobs import Expiry, Job, Jobs
 from central.registry import Registry
@@ -82,7 +83,8 @@ class Daemon:
         self._policy = profile_of(settings).supervision
         self._reads = Reads(self._engine, self._policy.log_share)
         self._punctualities = Punctualities(self._engine, self._policy, self._reads)
-        self._board = Board(self._engine, settings.heartbeat_s, self._appliers.trouble)
+        deliveries = partial(delivery_status, self._engine)
+        self._board = Board(self._engine, settings.heartbeat_s, self._appliers.trouble, deliveries)
         self._intake_pool = ThreadPoolExecutor(limits.intake_threads, "intake")
         self._desk_pool = ThreadPoolExecutor(DESK_THREADS, "desk")
         self._jobs = Jobs(self._job_list())

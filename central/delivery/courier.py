@@ -6,6 +6,7 @@ put on record if the grant and the cursor are still what they were (:mod:`centra
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -35,6 +36,8 @@ PAGE_BYTES: Final = 4 * 1024 * 1024
 """Of a page of a first copy, before compression."""
 FOLLOW_BATCHES: Final = 256
 """So many batches that hold nothing for a grant are passed over before that is written down."""
+WRITE_DOWN_S: Final = 30.0
+"""How far the ledger was followed without finding anything is written down so often, at most."""
 _RUNNING: Final = Standing(State.RUNNING)
 _COPYING: Final = Standing(State.SNAPSHOT)
 _IDLE: Final = Standing(State.IDLE)
@@ -105,6 +108,7 @@ class Courier:
         self._permit: Permit | None = None
         self._lens: Lens | None = None
         self._reason = ""
+        self._write_down_at_s = time.monotonic() + WRITE_DOWN_S
 
     def close(self) -> None:
         """Forget what was put aside."""
@@ -262,6 +266,8 @@ class Courier:
             return self._said(order)
         match found:
             case Standing():
+                if self._ahead is not None and time.monotonic() >= self._write_down_at_s:
+                    self.write_down()
                 return self._said(self._idle_or(order, found))
             case Place():
                 return self._follow(order, found)
@@ -303,6 +309,7 @@ class Courier:
             calls.hold(connection, self._ticket)
             cursor.move(connection, order.cursor, place.values)
         self._ahead = None
+        self._write_down_at_s = time.monotonic() + WRITE_DOWN_S
 
     def _idle_or(self, order: Order, standing: Standing) -> Standing:
         return _COPYING if standing is _IDLE and order.followed.copying else standing

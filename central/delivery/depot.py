@@ -18,6 +18,7 @@ import structlog
 from central.delivery import calls, cursor
 from central.delivery.courier import Courier, Post, Step
 from central.delivery.cursor import Standing
+from central.delivery.figures import AWAY
 from central.delivery.looking import Sight, keep, look
 from central.delivery.recalls import finish
 from central.delivery.visit import Lane, Visit, Window
@@ -101,9 +102,15 @@ class Depot:
     def close(self, visit: Visit) -> None:
         """The call is over."""
         with self._lock:
-            if self._visits.get(visit.consumer) is visit:
+            is_newest = self._visits.get(visit.consumer) is visit
+            if is_newest:
                 del self._visits[visit.consumer]
         self._leave(visit)
+        if not is_newest:
+            return
+        for lane in visit.lanes.values():
+            if lane.standing.state in {State.IDLE, State.RUNNING, State.SNAPSHOT}:
+                lane.standing = AWAY
         keep(self._post.engine, visit.lanes.values())
 
     def hold(self, visit: Visit, hold: exchange_pb2.PullHold) -> None:

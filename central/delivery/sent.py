@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select
 
+from central.delivery import keys
 from central.delivery.cursor import Place, place_of
-from central.store.deliveries import SENT
+from central.store import reading, writing
+from central.store.deliveries import DELIVERIES, SENT
 
 _WHICH = (SENT.c.grant_id == bindparam("which"), SENT.c.generation == bindparam("of"))
 _FIND: Final = select(SENT).where(*_WHICH, SENT.c.seq == bindparam("at"))
@@ -50,3 +52,24 @@ def drop_after(connection: Connection, grant: str, generation: int, seq: int) ->
 def drop_all(connection: Connection, grant: str) -> None:
     """Nobody comes back to what was delivered before."""
     connection.execute(_DROP_OTHERS, {"which": grant})
+
+
+def forget_old(engine: Engine, before_us: int) -> int:
+    """Forget deliveries that were acknowledged and made before *before_us*; returns how many.
+
+    The acknowledged one stays: a consumer that comes back is compared with it. Each grant is a transaction.
+    """
+    c = DELIVERIES.c
+    with reading(engine) as connection:
+        rows = connection.execute(select(c.grant_id, c.generation, c.acked_seq).where(c.acked_seq > 1)).all()
+    total = 0
+    for row in rows:
+        which = {"which": row.grant_id, "of": row.generation}
+        old = (SENT.c.seq < row.acked_seq, SENT.c.at_us < before_us)
+        with writing(engine) as connection:
+            gone = connection.execute(delete(SENT).where(*_WHICH, *old), which).rowcount
+            if gone:
+                oldest = connection.execute(select(func.min(SENT.c.seq)).where(*_WHICH), which).scalar_one()
+                keys.forget_gone(connection, row.grant_id, oldest)
+        total += gone
+    return total

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -18,6 +18,8 @@ from proto.v1 import status_pb2
 
 RATE_WINDOW_S: Final = 10.0
 _Trouble = Callable[[str], ExchangeError | None]
+_Deliveries = Callable[[str | None], Mapping[str, Sequence[status_pb2.DeliveryStatus]]]
+"""By consumer; of one, or of all."""
 
 
 class Rates:
@@ -50,10 +52,17 @@ class Rates:
 class Board:
     """Builds the status of nodes; safe to use from many threads."""
 
-    def __init__(self, engine: Engine, heartbeat_s: int, trouble: _Trouble = lambda _stream: None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        heartbeat_s: int,
+        trouble: _Trouble = lambda _stream: None,
+        deliveries: _Deliveries = lambda _node: {},
+    ) -> None:
         self._engine = engine
         self._heartbeat_s = heartbeat_s
         self._trouble = trouble
+        self._deliveries = deliveries
         self._rates = Rates()
 
     def sample(self) -> None:
@@ -62,16 +71,19 @@ class Board:
 
     def nodes(self) -> list[status_pb2.NodeStatus]:
         """Every registered node."""
-        return [self._status(facts) for facts in read_facts(self._engine)]
+        deliveries = self._deliveries(None)
+        return [self._status(facts, deliveries) for facts in read_facts(self._engine)]
 
     def node(self, name: str) -> status_pb2.NodeStatus:
         """One node; raises Refused when there is none of that name."""
         found = read_facts(self._engine, name)
         if not found:
             raise Refused("no such node", where=name[:80], fix="see 'exchange-central node list'")
-        return self._status(found[0])
+        return self._status(found[0], self._deliveries(name))
 
-    def _status(self, node: NodeFacts) -> status_pb2.NodeStatus:
+    def _status(
+        self, node: NodeFacts, deliveries: Mapping[str, Sequence[status_pb2.DeliveryStatus]]
+    ) -> status_pb2.NodeStatus:
         silence = silence_of(node, self._heartbeat_s)
         streams = [stream_status(self._with_trouble(stream), node, silence) for stream in node.streams]
         for stream in streams:
@@ -87,6 +99,7 @@ class Board:
             revoked=node.revoked,
             version=node.version,
             streams=streams,
+            deliveries=deliveries.get(node.node, ()),
         )
 
     def _with_trouble(self, stream: StreamFacts) -> StreamFacts:

@@ -123,7 +123,16 @@ def explain(status: status_pb2.NodeStatus) -> list[str]:
     lines = [f"{status.node}: {status.state} — {status.sentence}"]
     for stream in status.streams:
         lines += [f"{stream.stream} {_line(leg)}" for leg in stream.legs]
-    return lines
+    return [*lines, *(delivery_line(each) for each in status.deliveries)]
+
+
+def delivery_line(each: status_pb2.DeliveryStatus) -> str:
+    """One grant's delivery in a line."""
+    late = f"{each.behind} batches and {duration(each.lag_us)} behind" if each.behind else "not behind"
+    copied = f"; {each.rows_copied} of about {each.rows_expected} rows copied" if each.copying else ""
+    why = each.sentence or _meaning(each.state)
+    said = f"{each.grant} deliver {each.resource}: {each.state}, {late}{copied}: {why}"
+    return said + (f": {each.fix}" if each.fix else "")
 
 
 def _line(leg: status_pb2.Leg) -> str:

@@ -57,8 +57,60 @@ class CentralStream(_message.Message):
     reported: _node_pb2.StreamReport
     def __init__(self, stream: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., accepted_seq: _Optional[int] = ..., applied_seq: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., rows_per_s: _Optional[float] = ..., bytes_per_s: _Optional[float] = ..., last_commit_us: _Optional[int] = ..., applied_at_us: _Optional[int] = ..., legs: _Optional[_Iterable[_Union[Leg, _Mapping]]] = ..., reported: _Optional[_Union[_node_pb2.StreamReport, _Mapping]] = ...) -> None: ...
 
+class DeliveryStatus(_message.Message):
+    __slots__ = ("grant", "grant_state", "resource", "stream", "table", "state", "code", "sentence", "fix", "generation", "reason", "seq", "acknowledged_seq", "source_seq", "behind", "lag_us", "copying", "rows_copied", "rows_expected", "deliveries", "rows", "bytes", "last_us", "commit_us")
+    GRANT_FIELD_NUMBER: _ClassVar[int]
+    GRANT_STATE_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    SENTENCE_FIELD_NUMBER: _ClassVar[int]
+    FIX_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_SEQ_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_SEQ_FIELD_NUMBER: _ClassVar[int]
+    BEHIND_FIELD_NUMBER: _ClassVar[int]
+    LAG_US_FIELD_NUMBER: _ClassVar[int]
+    COPYING_FIELD_NUMBER: _ClassVar[int]
+    ROWS_COPIED_FIELD_NUMBER: _ClassVar[int]
+    ROWS_EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    DELIVERIES_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    LAST_US_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_US_FIELD_NUMBER: _ClassVar[int]
+    grant: str
+    grant_state: str
+    resource: str
+    stream: str
+    table: str
+    state: str
+    code: str
+    sentence: str
+    fix: str
+    generation: int
+    reason: str
+    seq: int
+    acknowledged_seq: int
+    source_seq: int
+    behind: int
+    lag_us: int
+    copying: bool
+    rows_copied: int
+    rows_expected: int
+    deliveries: int
+    rows: int
+    bytes: int
+    last_us: int
+    commit_us: int
+    def __init__(self, grant: _Optional[str] = ..., grant_state: _Optional[str] = ..., resource: _Optional[str] = ..., stream: _Optional[str] = ..., table: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., generation: _Optional[int] = ..., reason: _Optional[str] = ..., seq: _Optional[int] = ..., acknowledged_seq: _Optional[int] = ..., source_seq: _Optional[int] = ..., behind: _Optional[int] = ..., lag_us: _Optional[int] = ..., copying: _Optional[bool] = ..., rows_copied: _Optional[int] = ..., rows_expected: _Optional[int] = ..., deliveries: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., last_us: _Optional[int] = ..., commit_us: _Optional[int] = ...) -> None: ...
+
 class NodeStatus(_message.Message):
-    __slots__ = ("node", "state", "sentence", "last_seen_us", "clock_skew_us", "certificate_not_after_us", "revoked", "version", "streams")
+    __slots__ = ("node", "state", "sentence", "last_seen_us", "clock_skew_us", "certificate_not_after_us", "revoked", "version", "streams", "deliveries")
     NODE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     SENTENCE_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +120,7 @@ class NodeStatus(_message.Message):
     REVOKED_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
+    DELIVERIES_FIELD_NUMBER: _ClassVar[int]
     node: str
     state: str
     sentence: str
@@ -77,7 +130,8 @@ class NodeStatus(_message.Message):
     revoked: bool
     version: str
     streams: _containers.RepeatedCompositeFieldContainer[CentralStream]
-    def __init__(self, node: _Optional[str] = ..., state: _Optional[str] = ..., sentence: _Optional[str] = ..., last_seen_us: _Optional[int] = ..., clock_skew_us: _Optional[int] = ..., certificate_not_after_us: _Optional[int] = ..., revoked: _Optional[bool] = ..., version: _Optional[str] = ..., streams: _Optional[_Iterable[_Union[CentralStream, _Mapping]]] = ...) -> None: ...
+    deliveries: _containers.RepeatedCompositeFieldContainer[DeliveryStatus]
+    def __init__(self, node: _Optional[str] = ..., state: _Optional[str] = ..., sentence: _Optional[str] = ..., last_seen_us: _Optional[int] = ..., clock_skew_us: _Optional[int] = ..., certificate_not_after_us: _Optional[int] = ..., revoked: _Optional[bool] = ..., version: _Optional[str] = ..., streams: _Optional[_Iterable[_Union[CentralStream, _Mapping]]] = ..., deliveries: _Optional[_Iterable[_Union[DeliveryStatus, _Mapping]]] = ...) -> None: ...
 
 class ListNodesRequest(_message.Message):
     __slots__ = ()

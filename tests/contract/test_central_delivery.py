@@ -2,86 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass
+import random
+from typing import Any
 
 import pytest
 
-from central.catalogue.entry import Entry
-from central.delivery import Post
-from central.store import writing
-from proto.batch import Batch, Delta
-from proto.schema import TableSchema
-from proto.signing import Signer, Verifier
-from proto.values import Kind
-from tests.support.deliveries import ZONE, Pulling, Receiver, platform_shows, platform_signer
-from tests.support.shares import entry_of, grant_directly, put_in_force
-from tests.support.stores import Node, Store
-from tests.support.tables import deletes, inserts, schema_of, upserts
+from tests.support.deliveries import Pulling
+from tests.support.granting import EAST, OTHER, PERSON, Life, ShareMaker
+from tests.support.tables import deletes, inserts, upserts
 
-pytest_plugins = ["tests.support.stores"]
-PERSON = schema_of("person", {"id": Kind.INT64, "name": Kind.TEXT, "phone": Kind.TEXT, "area": Kind.TEXT})
-OTHER = schema_of("other", {"id": Kind.INT64, "what": Kind.TEXT})
-_numbers = itertools.count(1)
+pytest_plugins = ["tests.support.stores", "tests.support.granting"]
 
-
-@pytest.fixture(scope="module")
-def signer(tmp_path_factory: pytest.TempPathFactory) -> Signer:
-    """The platform's."""
-    return platform_signer(tmp_path_factory.mktemp("platform"))
+PICKED: dict[str, Any] = {
+    "items": ("id", "phone", "name"),
+    "masks": {"phone": {"mask": "keep", "first": 3, "last": 0}},
+}
+TERMS: dict[str, dict[str, Any]] = {
+    "all": {},
+    "columns": PICKED,
+    "rows": {"rows": EAST},
+    "columns and rows": {**PICKED, "rows": EAST},
+    "pseudonym": {"masks": {"id": {"mask": "pseudonym"}}, "rows": EAST},
+}
 
 
-@dataclass
-class Share:
-    """A provider, a resource of its table, and a consumer with a grant."""
-
-    store: Store
-    node: Node
-    signer: Signer
-    entry: Entry
-    grant: str
-    consumer: str
-
-    def change(self, *deltas: Delta, continues: bool = False) -> None:
-        """One batch at the provider, accepted."""
-        batch = Batch(f"at {len(self.node.sealed)}", deltas, 1, 2, 1, continues)
-        if not self.node.sealed:
-            self.node.hello()
-        self.node.push(self.node.seal(batch))
-
-    def apply(self) -> None:
-        """Everything accepted becomes visible on the platform."""
-        self.node.apply_all()
-
-    def pull(self) -> Pulling:
-        """The consumer calls for the first time."""
-        post = Post(self.store.engine, self.signer, ZONE)
-        return Pulling(post, Receiver(self.grant, self.consumer, Verifier(self.signer.certificate_pem)))
-
-    def shows(self, schema: TableSchema = PERSON) -> dict[bytes, bytes]:
-        """What the grant shows of the platform's table."""
-        return platform_shows(self.store.engine, self.grant, schema)
-
-
-@pytest.fixture
-def share(store: Store, node: Node, signer: Signer):
-    """Makes a share; *terms* over the usual ones."""
-
-    def make(schema: TableSchema = PERSON, **terms: object) -> Share:
-        number = next(_numbers)
-        share_types = terms.pop("share", {})
-        columns = [column.name for column in schema.columns]
-        entry = entry_of(f"3070101/{number:06d}", node.stream, schema.name, columns, share=share_types)
-        made = Share(store, node, signer, entry, f"G{number}", f"civil-{number}")
-        with writing(store.engine) as connection:
-            put_in_force(connection, entry)
-            grant_directly(connection, made.grant, made.consumer, entry, terms)
-        return made
-
-    return make
-
-
-def test_an_unrestricted_grant_gets_the_stored_bytes(share):
+def test_an_unrestricted_grant_gets_the_stored_bytes(share: ShareMaker):
     """First a copy, then each batch as it lies in the ledger, and nothing else (SD12.1)."""
     one = share()
     one.change(inserts(PERSON, ("1", "张三", "138", "东区"), ("2", "李四", "139", "西区")))
@@ -100,3 +45,50 @@ def test_an_unrestricted_grant_gets_the_stored_bytes(share):
     pulling.drain()
     assert pulling.receiver.table.rows == one.shows()
     assert pulling.receiver.generation == 1
+
+
+@pytest.mark.parametrize("terms", TERMS.values(), ids=list(TERMS))
+@pytest.mark.parametrize("seed", range(4))
+def test_a_consumer_has_what_the_grant_shows(share: ShareMaker, terms: dict[str, Any], seed: int):
+    """After copies, changes, moves in and out of the filter, lost deliveries and new calls (D1, D2, D4, SD12.2)."""
+    one, chance = share(**terms), random.Random(seed)
+    life = Life(one, chance)
+    pulling = one.pull()
+    for round_ in range(25):
+        for _ in range(chance.randrange(4)):
+            life.commit(parts=chance.choice((1, 1, 1, 3)))
+        if chance.random() < 0.7:
+            one.apply()
+        _go_on(pulling, chance, life, check_each=terms in (TERMS["all"], TERMS["columns"]))
+        if round_ % 5 == 4:
+            one.apply()
+            pulling.drain()
+            assert pulling.receiver.table.rows == one.shows()
+    one.apply()
+    pulling.drain()
+    assert pulling.receiver.table.rows == one.shows()
+    assert not pulling.receiver.copying
+
+
+def _go_on(pulling: Pulling, chance: random.Random, life: Life, *, check_each: bool) -> None:
+    """A few steps, with deliveries lost and new calls between them."""
+    pulling.courier._page_rows = chance.choice((3, 7, 2000))
+    for _ in range(chance.randrange(8)):
+        fate = chance.random()
+        if fate < 0.1:
+            pulling.courier.step(may_send=True)  # made, on record, and never arrived
+            pulling.connect()
+        elif fate < 0.15:
+            pulling.connect()
+        else:
+            step = pulling.step()
+            receiver = pulling.receiver
+            if check_each and step.dispatch is not None and not receiver.copying and not receiver.has_pending:
+                assert receiver.table.rows == _shown(life, step.dispatch.message.source_seq)
+
+
+def _shown(life: Life, seq: int) -> dict[bytes, bytes]:
+    """What the grant shows of the table as it was after the source commit that ended at *seq* or before."""
+    at = max((number for number in life.history if number <= seq), default=0)
+    one = life.share
+    return one.view_of(life.history.get(at, {}))

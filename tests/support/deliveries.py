@@ -20,7 +20,7 @@ from proto.batch import CHAIN_START, Delta
 from proto.schema import TableSchema
 from proto.signing import Signer, Verifier
 from proto.v1 import exchange_pb2
-from proto.view import View
+from proto.view import BoundView, View
 from replica.opening import open_replica
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -178,16 +178,21 @@ class Pulling:
         raise AssertionError(f"no end after {most} steps: {step.standing}")
 
 
+def bound_view(connection: Connection, grant: str, schema: TableSchema) -> BoundView:
+    """The grant's view, made without the room under test."""
+    found = permit(connection, grant)
+    terms = found.terms
+    view = View.from_json({"columns": list(terms.items), "masks": terms.masks, "rows": terms.rows})
+    return view.bind(schema, found.secret)
+
+
 def seen_through(
     connection: Connection, engine: Engine, grant: str, schema: TableSchema
 ) -> dict[bytes, bytes]:
     """What the grant shows of the platform's table now, by key."""
-    found = permit(connection, grant)
-    terms = found.terms
-    view = View.from_json({"columns": list(terms.items), "masks": terms.masks, "rows": terms.rows})
-    bound = view.bind(schema, found.secret)
+    bound, stream = bound_view(connection, grant, schema), permit(connection, grant).stream
     shown: dict[bytes, bytes] = {}
-    for page in open_replica(engine, room_of(found.stream)).scan(connection, schema):
+    for page in open_replica(engine, room_of(stream)).scan(connection, schema):
         passing, _ = bound.divide(page)
         keys = frames.split(bound.keys_of(passing).data)
         shown.update(zip(keys, frames.split(passing.data), strict=True))
