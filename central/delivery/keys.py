@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import (
     BigInteger,
     Connection,
+    Integer,
     LargeBinary,
     Text,
     bindparam,
@@ -32,7 +33,7 @@ _HAS = _KEYS.gone_seq == 0
 
 # One parameter however many digests there are: they lie one after another in it.
 _SOME = bindparam("some", type_=LargeBinary)
-_FIRST = select(literal(1, BigInteger).label("at")).where(func.length(_SOME) > 0).cte("place", recursive=True)
+_FIRST = select(literal(1, Integer).label("at")).where(func.length(_SOME) > 0).cte("place", recursive=True)
 _PLACES = _FIRST.union_all(
     select(_FIRST.c.at + DIGEST_BYTES).where(_FIRST.c.at + DIGEST_BYTES <= func.length(_SOME))
 )
@@ -41,17 +42,22 @@ _ASKED = (
     .distinct()
     .cte("asked")
 )
-_KNOWN: Final = select(_KEYS.digest).where(_GRANT, _HAS, _KEYS.digest == _ASKED.c.digest)
+# One look-up by the key for each, whatever the planner thinks of the numbers: as a join it is quadratic on a bad day.
+_KNOWN: Final = select(_ASKED.c.digest).where(
+    select(func.count())
+    .select_from(DELIVERED_KEYS)
+    .where(_GRANT, _HAS, _KEYS.digest == _ASKED.c.digest)
+    .scalar_subquery()
+    > 0
+)
 _REMOVE: Final = (
     update(DELIVERED_KEYS)
-    .where(_GRANT, _HAS, _KEYS.digest.in_(select(_ASKED.c.digest)))
+    .where(_GRANT, _HAS, _KEYS.digest == bindparam("this"))
     .values(gone_seq=bindparam("seq"))
 )
 _ADD: Final = insert(DELIVERED_KEYS).from_select(
     ["grant_id", "digest", "since_seq", "gone_seq"],
-    select(
-        bindparam("which", type_=Text), _ASKED.c.digest, bindparam("seq", type_=BigInteger), literal(0)
-    ).where(~select(_KEYS.since_seq).where(_GRANT, _HAS, _KEYS.digest == _ASKED.c.digest).exists()),
+    select(bindparam("which", type_=Text), _ASKED.c.digest, bindparam("seq", type_=BigInteger), literal(0)),
 )
 
 
@@ -61,17 +67,15 @@ class KeyBook:
     def __init__(self, connection: Connection, grant: str) -> None:
         self._connection = connection
         self._grant = grant
+        self._known: dict[bytes, bool] = {}
+        """Of what was asked: whether the consumer had it before this delivery."""
         self._has: dict[bytes, bool] = {}
         self._emptied = False
 
     def known(self, digests: Sequence[bytes]) -> set[bytes]:
         """Those of *digests* that the consumer has."""
-        found = {digest for digest in digests if self._has.get(digest)}
-        open_ones = [digest for digest in digests if digest not in self._has]
-        if not open_ones or self._emptied:
-            return found
-        rows = self._connection.execute(_KNOWN, {"which": self._grant, "some": b"".join(open_ones)})
-        return found | {bytes(row.digest) for row in rows}
+        self._ask(digests)
+        return {digest for digest in digests if self._has.get(digest, self._known.get(digest, False))}
 
     def came(self, digests: Iterable[bytes]) -> None:
         """The delivery brings these rows."""
@@ -83,20 +87,36 @@ class KeyBook:
 
     def emptied(self) -> None:
         """The delivery empties the table."""
+        self._known.clear()
         self._has.clear()
         self._emptied = True
 
     def write(self, connection: Connection, seq: int) -> None:
-        """Put on record what delivery *seq* changed, in its transaction."""
+        """Put on record what delivery *seq* changed, in its transaction.
+
+        A key that came and was not asked about is written down again although it may be there: both say the same.
+        """
         which = {"which": self._grant}
         if self._emptied:
             connection.execute(update(DELIVERED_KEYS).where(_GRANT, _HAS).values(gone_seq=seq), which)
-        gone = b"".join(digest for digest, has in self._has.items() if not has)
-        if gone and not self._emptied:
-            connection.execute(_REMOVE, {**which, "some": gone, "seq": seq})
-        came = b"".join(digest for digest, has in self._has.items() if has)
+        gone = [
+            {**which, "this": digest, "seq": seq}
+            for digest, has in self._has.items()
+            if not has and self._known.get(digest, not self._emptied)
+        ]
+        if gone:
+            connection.execute(_REMOVE, gone)
+        came = b"".join(digest for digest, has in self._has.items() if has and not self._known.get(digest))
         if came:
             connection.execute(_ADD, {**which, "some": came, "seq": seq})
+
+    def _ask(self, digests: Sequence[bytes]) -> None:
+        new = [digest for digest in digests if digest not in self._known]
+        if not new or self._emptied:
+            return
+        rows = self._connection.execute(_KNOWN, {"which": self._grant, "some": b"".join(new)})
+        self._known.update(dict.fromkeys(new, False))
+        self._known.update((bytes(row.digest), True) for row in rows)
 
 
 def back_to(connection: Connection, grant: str, seq: int) -> None:

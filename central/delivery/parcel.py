@@ -161,10 +161,14 @@ class Packer:
             delta=replace(sifted.delta, inserts=inserts),
             left_keys=_joined((sifted.left_keys, outside)),
         )
-        shown, wanted = bound.settle(sifted, keys.known(bound.asks(sifted)))
+        # Those of upserts are asked as well, only so that a row that changes often is not written down each time.
+        upserted = self._digests(sifted.delta.upserts)
+        asked = bound.asks(sifted)
+        known = keys.known([*asked, *upserted])
+        shown, wanted = bound.settle(sifted, known)
         keys.went(bound.key_digests(shown.deletes))
         keys.came(self._digests(shown.inserts))
-        keys.came(self._digests(shown.upserts))
+        keys.came(upserted)
         yield from _unless_empty(shown)
         if wanted:
             yield from self._looked_up(wanted, keys)

@@ -67,6 +67,8 @@ class Lane:
     """The last delivery that was written to the wire."""
     back_to: int | None = None
     """Deliveries after this one were dropped."""
+    is_dropping: bool = False
+    """A delivery is under way that should not be; what follows waits until that has left or has not."""
     generation: int = 0
     acked_seq: int = 0
     waits_for_more: bool = False
@@ -82,7 +84,7 @@ class Lane:
     @property
     def may_send(self) -> bool:
         """Whether another delivery may be made now."""
-        if not self.visit.has_room:
+        if self.is_dropping or not self.visit.has_room:
             return False
         window, waiting = self.visit.window, self.unacknowledged
         if not waiting or self.waits_for_more:
@@ -106,7 +108,6 @@ class Visit:
         self._outbox: deque[Item] = deque()
         self._outbox_bytes = 0
         self._writing: Item | None = None
-        self._was_dropped = False
 
     @property
     def consumer(self) -> str:
@@ -142,20 +143,32 @@ class Visit:
 
     @property
     def was_dropped(self) -> bool:
-        """Whether what is being written should not have been."""
-        return self._was_dropped
+        """Whether what is being written should not be."""
+        lane = self._lane_of(self._writing)
+        return lane is not None and lane.is_dropping
 
     def written(self) -> list[Lane]:
-        """The last item taken is on its way; returns the lanes that waited for room."""
+        """The last item taken is on its way, whole; returns the lanes that waited for it."""
         with self.lock:
             item, self._writing = self._writing, None
             if item is None or item.dispatch is None:
                 return []
             self._outbox_bytes -= item.size
-            message = item.dispatch.message
-            if (lane := self.lanes.get(message.grant)) is not None and lane.generation == message.generation:
+            lane, message = self._lane_of(item), item.dispatch.message
+            if lane is not None and lane.generation == message.generation:
                 lane.written_seq = message.seq
+                if lane.is_dropping:
+                    self._go_back(lane)
+                    return [lane]
             return [each for each in self.lanes.values() if each.is_blocked] if self.has_room else []
+
+    def _lane_of(self, item: Item | None) -> Lane | None:
+        return self.lanes.get(item.dispatch.message.grant) if item and item.dispatch else None
+
+    def _go_back(self, lane: Lane) -> None:
+        lane.is_dropping, lane.back_to = False, lane.written_seq
+        while lane.unacknowledged and lane.unacknowledged[-1][0] > lane.written_seq:
+            lane.unacknowledged.pop()
 
     def was_made(self, lane: Lane, dispatch: Dispatch) -> None:
         """Queue a delivery."""
@@ -171,16 +184,14 @@ class Visit:
     def drop(self, lane: Lane) -> None:
         """Nothing that was made for *lane* and not yet written may leave."""
         with self.lock:
-            kept = [item for item in self._outbox if not _is_of(item, lane.grant)]
-            if len(kept) != len(self._outbox):
-                lane.back_to = lane.written_seq
-                self._outbox_bytes = sum(item.size for item in kept)
-                self._outbox = deque(kept)
-                while lane.unacknowledged and lane.unacknowledged[-1][0] > lane.written_seq:
-                    lane.unacknowledged.pop()
-            if self._writing is not None and _is_of(self._writing, lane.grant):
-                self._was_dropped = True
-                self._outbox_bytes += self._writing.size
+            kept = [item for item in self._outbox if self._lane_of(item) is not lane]
+            was_there = len(kept) != len(self._outbox)
+            self._outbox_bytes -= sum(item.size for item in self._outbox if self._lane_of(item) is lane)
+            self._outbox = deque(kept)
+            if self._lane_of(self._writing) is lane:
+                lane.is_dropping = True
+            elif was_there:
+                self._go_back(lane)
 
     def receipt(self, received: exchange_pb2.Received) -> Lane | None:
         """The consumer has committed up to there. Raises Refused when that is not what was delivered."""
@@ -234,7 +245,3 @@ def granted(step: Step) -> exchange_pb2.Granted | None:
         purpose=permit.terms.purpose,
         withdraw=permit.terms.at_end == "withdraw" and state in {"expired", "revoked"},
     )
-
-
-def _is_of(item: Item, grant: str) -> bool:
-    return item.dispatch is not None and item.dispatch.message.grant == grant

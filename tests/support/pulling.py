@@ -40,6 +40,9 @@ class Pull:
         self.error: Exception | None = None
         self.ended = False
         self.acknowledges = acknowledges
+        self.reads = threading.Event()
+        """Cleared: nothing is read from the wire."""
+        self.reads.set()
         self._welcome: exchange_pb2.PullWelcome | None = None
         self._begun: Dispatch | None = None
         self._news = threading.Condition()
@@ -110,6 +113,7 @@ class Pull:
         error: Exception | None = None
         try:
             for reply in self._call:
+                self.reads.wait(WAIT_S)
                 with self._news:
                     self._take(reply)
                     self._news.notify_all()
