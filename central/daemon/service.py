@@ -19,9 +19,11 @@ import structlog
 
 from central.appliers import Appliers
 from central.apply import Applier
+from central.catalogue.describing import ask_everybody
+from central.catalogue.node_part import NodeParts
 from central.daemon.chores import certificate_ends, forget_old
 from central.daemon.disk import Guarded, Room
-from central.daemon.office import desk_of, profile_of
+from central.daemon.office import check_job_of, desk_of, profile_of, signer_of
 from central.intake import Intake, Refusals
 from central.jobs import Expiry, Job, Jobs
 from central.registry import Registry
@@ -52,6 +54,7 @@ THREADS_STOP_S: Final = 1.0
 ALIVE_S: Final = 10.0
 PUNCTUALITY_S: Final = 20.0
 _HOUR_S: Final = 3600.0
+_DAY_S: Final = 24 * _HOUR_S
 _log = structlog.get_logger()
 
 
@@ -71,6 +74,7 @@ class Daemon:
         self._policy = profile_of(settings).supervision
         self._reads = Reads(self._engine, self._policy.log_share)
         self._punctualities = Punctualities(self._engine, self._policy, self._reads)
+        self._parts = NodeParts(self._engine, signer_of(settings))
         self._board = Board(self._engine, settings.heartbeat_s, self._appliers.trouble)
         self._intake_pool = ThreadPoolExecutor(limits.intake_threads, "intake")
         self._desk_pool = ThreadPoolExecutor(DESK_THREADS, "desk")
@@ -140,7 +144,9 @@ class Daemon:
                 _runner(self._intake_pool),
                 (Window(limits.window_batches, limits.window_bytes), Budget(limits.gathering_bytes), closing),
             ),
-            node=NodeService(door, (self._registry, self._reads), desk, self._settings.heartbeat_s),
+            node=NodeService(
+                door, (self._registry, self._reads, self._parts), desk, self._settings.heartbeat_s
+            ),
             status=StatusService(door, (self._board, self._registry, explain), desk, closing),
             desk=DeskService(door, self._desk, desk),
         )
@@ -184,6 +190,8 @@ class Daemon:
             Job("refusals", Refusals(self._engine).settle, 30.0),
             Job("retention", partial(forget_old, self._engine, settings.ledger.keep_days), _HOUR_S),
             Job("certificates", expiry.check, _HOUR_S, at_start=True),
+            Job("shapes", partial(ask_everybody, self._engine), _DAY_S),
+            Job("catalogue check", check_job_of(settings, self._engine).run, _DAY_S),
         )
 
     def _room_look(self) -> None:
