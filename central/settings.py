@@ -65,7 +65,7 @@ class Platform(Section):
 
     name: str = "信息共享平台"
     level: str = "city"
-    region: str = Field("000000", pattern=r"^\d{6,12}$")
+    region: Annotated[str, Field(pattern=r"^\d{6,12}$")] = "000000"
     """Administrative division code, e.g. 370100."""
 
 
@@ -106,7 +106,7 @@ class Settings(Section):
     """Without it the catalogue cannot be released and nothing is delivered."""
     policy: Path | None = None
     """The policy profile; None = the one for the Measures of 2015 that comes with the program."""
-    platform: Platform = Platform()  # type: ignore[call-arg]
+    platform: Platform = Platform()
     console_decides: bool = True
     """Whether commands on this machine may decide for a person named with --as; every one is on record as such."""
     limits: Limits = Limits()  # type: ignore[call-arg]

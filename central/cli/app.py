@@ -9,6 +9,7 @@ import threading
 import typer
 
 from central.cli.case import app as case_app
+from central.cli.catalogue import app as catalogue_app
 from central.cli.check import check
 from central.cli.init import init
 from central.cli.node import app as node_app
@@ -39,6 +40,7 @@ app.add_typer(departments, name="department")
 app.add_typer(persons, name="person")
 app.add_typer(case_app, name="case")
 app.add_typer(report_app, name="report")
+app.add_typer(catalogue_app, name="catalogue")
 
 
 @app.command(short_help="Take batches and apply them until told to stop.")

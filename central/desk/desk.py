@@ -37,7 +37,7 @@ class Desk:
         self._engine = engine
         self._profile = profile
         self._signer = signer
-        self._platform = platform or Platform()  # type: ignore[call-arg]
+        self._platform = platform or Platform()
         self._verbs: Mapping[str, Verb] = {verb.name: verb for verb in verbs}
 
     @property

@@ -35,7 +35,7 @@ class Bureaucracy:
     """One platform's people on *store*; names and codes differ from one to the next, because the store is shared."""
 
     def __init__(self, store: Store, folder: Path, profile: Profile | None = None) -> None:
-        self.store, self.number = store, next(_numbers)
+        self.store, self.number, self._has_tables = store, next(_numbers), False
         self.police, self.civil, self.bureau = (credit_code(self.number * 10 + n) for n in range(3))
         self.node = Node(store.engine, f"police{self.number}")
         office = self.office = Office(store.engine)
@@ -95,6 +95,7 @@ class Bureaucracy:
 
     def apply_tables(self, *schemas: TableSchema) -> None:
         """Let the platform have the tables that entries speak of."""
+        self._has_tables = True
         self.node.hello()
         deltas = tuple(inserts(schema) for schema in schemas or (PERSON,))
         self.node.push(self.node.seal(Batch("p", deltas, 1, 2, 1, continues=False)))
@@ -104,17 +105,20 @@ class Bureaucracy:
         """By the registrar."""
         return self.do("draft", "li-na", entry=entry.model_dump(mode="json"))
 
-    def publish(self, *entries: Entry, applied: bool = False) -> None:
+    def publish(self, *entries: Entry) -> None:
         """Everything up to the department's own catalogue, with the authority's word where it is needed."""
-        if not applied and not getattr(self, "_applied", False):
-            self.apply_tables()
-            self._applied = True
         for entry in entries:
             self.draft(entry)
-            self.do("submit", "li-na", code=entry.code, reason="需要核对")
-            if self.do("audit", "wang-wei", code=entry.code)["state"] == "awaiting_verification":
-                self.do("verify", "liu-yang", code=entry.code, result="verified", opinion="依据充分")
-            self.do("publish", "wang-wei", code=entry.code)
+            self.publish_rest(entry.code)
+
+    def publish_rest(self, code: str, **said: Any) -> None:
+        """What is left to do for a draft."""
+        if not self._has_tables:
+            self.apply_tables()
+        self.do("submit", "li-na", code=code, reason="需要核对")
+        if self.do("audit", "wang-wei", code=code)["state"] == "awaiting_verification":
+            self.do("verify", "liu-yang", code=code, result="verified", opinion="依据充分")
+        self.do("publish", "wang-wei", code=code, **said)
 
     def release(self) -> Any:
         """By the authority."""

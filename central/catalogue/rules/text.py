@@ -23,8 +23,7 @@ _NEEDS_TEXT: Final = frozenset({"irregular", "other"})
 def required_fields(facts: Facts) -> Iterator[Problem]:
     """V01."""
     for name in facts.policy.required:
-        value = getattr(facts.entry, name, None)
-        if not value or (isinstance(value, str) and not value.strip()):
+        if _is_empty(facts, name):
             yield Problem(name, "is missing")
     if facts.entry.update_cycle in _NEEDS_TEXT and not facts.entry.update_cycle_text.strip():
         yield Problem("update_cycle_text", "this cycle needs words of explanation")
@@ -163,7 +162,7 @@ def seven_elements(facts: Facts) -> Iterator[Problem]:
         if field == "condition":
             missing = any(True for _ in _without_condition(facts))
         else:
-            missing = not getattr(facts.entry, field, None)
+            missing = _is_empty(facts, field)
         if missing:
             yield Problem(field, f"the sharing catalogue must say its {name} (Art. 16)")
 
@@ -179,6 +178,11 @@ def needs_verification(facts: Facts) -> bool:
     """Whether anything in it needs the authority's word."""
     needed = facts.policy.verification_needed_for
     return any(item.share_type in needed for item in facts.entry.items)
+
+
+def _is_empty(facts: Facts, field: str) -> bool:
+    value = getattr(facts.entry, field, None)
+    return not (value.strip() if isinstance(value, str) else value)
 
 
 def _without_condition(facts: Facts) -> Iterator[Item]:
