@@ -28,14 +28,14 @@ def describe(stream: str, settings: AnySettings, mirror: Mirror) -> list[node_pb
     return [_shape(stream, name, captured.get(name), whole.get(name)) for name in names]
 
 
-def _whole(
-    settings: AnySettings, mirror: Mirror, captured: dict[str, TableSchema]
-) -> dict[str, TableSchema]:
+def _whole(settings: AnySettings, mirror: Mirror, captured: dict[str, TableSchema]) -> dict[str, TableSchema]:
     """The tables with every column there is."""
     if all(table.columns is None for table in settings.tables):
         return captured
     tables = tuple(table.model_copy(update={"columns": None}) for table in settings.tables)
-    found = {schema.name: schema for schema in _schemas(settings.model_copy(update={"tables": tables}), mirror)}
+    found = {
+        schema.name: schema for schema in _schemas(settings.model_copy(update={"tables": tables}), mirror)
+    }
     # A column that nobody captures may be of a kind that cannot be: then what is captured is all we can say.
     return {**captured, **found}
 
