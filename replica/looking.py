@@ -64,8 +64,7 @@ def table_in(connection: Connection, room: str, name: str) -> Seen | None:
 def repeats(connection: Connection, room: str, name: str, key: tuple[str, ...], rows: int) -> tuple[int, int]:
     """Of up to *rows* rows: how many were looked at, and how many of them have another's *key*."""
     columns: list[ColumnClause[Any]] = [column(each) for each in key]
-    place = table(name, *columns, schema=room)
-    if connection.dialect.name == _SQLITE:
-        place = table(f"{room}.{name}", *columns)
+    is_file = connection.dialect.name == _SQLITE
+    place = table(f"{room}.{name}", *columns) if is_file else table(name, *columns, schema=room)
     values = [tuple(row) for row in connection.execute(select(*columns).select_from(place).limit(rows))]
     return len(values), len(values) - len(set(values))

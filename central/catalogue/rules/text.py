@@ -97,13 +97,13 @@ def items(facts: Facts) -> Iterator[Problem]:
     """V10."""
     if not facts.entry.items:
         yield Problem("items", "there is none")
-    for field, values in (
-        ("name", [name_key(item.name) for item in facts.entry.items]),
-        ("column", [item.column for item in facts.entry.items]),
-    ):
-        twice = [value for value, times in Counter(values).items() if times > 1]
-        for value in twice:
-            yield Problem(f"items[{value}].{field}", "occurs twice")
+    names = Counter(name_key(item.name) for item in facts.entry.items)
+    columns = Counter(item.column for item in facts.entry.items)
+    for item in facts.entry.items:
+        if names[name_key(item.name)] > 1:
+            yield Problem(f"items[{item.column}].name", f"{item.name[:40]!r} occurs twice")
+        if columns[item.column] > 1:
+            yield Problem(f"items[{item.column}].column", "occurs twice")
 
 
 def key_declared(facts: Facts) -> Iterator[Problem]:
