@@ -30,8 +30,11 @@ VERBS: Final = {
     node_pb2.Command.RESUME: "resume",
     node_pb2.Command.SNAPSHOT: "snapshot",
     node_pb2.Command.RELOAD: "reload",
+    node_pb2.Command.DESCRIBE: "describe",
 }
 REMEMBERED_COMMANDS: Final = 1000
+SHAPES_BYTES: Final = 256 * 1024
+"""Of descriptions in one heartbeat."""
 SLOWEST_PACE_S: Final = 3600
 CONNECTED: Final = (State.RUNNING, "connected to central")
 
@@ -129,6 +132,10 @@ class Steering(Protocol):
         """Read the settings file again."""
         ...
 
+    def describe(self, source: str) -> Sequence[node_pb2.TableShape]:
+        """How the tables of one source, or all, are now: structure only."""
+        ...
+
 
 class Heart:
     """The sign of life: tells central how the streams are, and does what central asks if the department allows it."""
@@ -145,6 +152,7 @@ class Heart:
         self._done: list[int] = []
         self._refused: list[int] = []
         self._obeyed: dict[int, bool] = {}
+        self._shapes: dict[tuple[str, str], node_pb2.TableShape] = {}
         self.allowed: frozenset[str] = frozenset()
         """Words of :data:`VERBS` that central may say; the department's settings decide."""
         self.state, self.sentence = State.BACKING_OFF, "not yet connected to central"
@@ -153,7 +161,7 @@ class Heart:
 
     def beat(self) -> None:
         """One heartbeat. Raises what kept it from central, after saying so in :attr:`state`."""
-        reports = self._reports()
+        reports, told = self._reports(), self._next_shapes()
         self._attestations.gather(reports)
         try:
             request = node_pb2.HeartbeatRequest(
@@ -163,6 +171,7 @@ class Heart:
                 done_commands=self._done,
                 refused_commands=self._refused,
                 attestations=self._attestations.next(),
+                shapes=list(told.values()),
             )
             reply = self._link.heartbeat(request)
         except Refused as error:
@@ -176,8 +185,20 @@ class Heart:
         # Central has heard of these now; what it still sends was asked since.
         self._done, self._refused = [], []
         self._attestations.heard(len(request.attestations))
+        self._shapes = {place: shape for place, shape in self._shapes.items() if place not in told}
         self.pace_s = float(min(reply.next_s, SLOWEST_PACE_S))
         self._obey(reply.commands)
+
+    def _next_shapes(self) -> dict[tuple[str, str], node_pb2.TableShape]:
+        """As many descriptions as fit into one heartbeat; the others go with the next."""
+        told: dict[tuple[str, str], node_pb2.TableShape] = {}
+        size = 0
+        for place, shape in self._shapes.items():
+            size += shape.ByteSize()
+            if told and size > SHAPES_BYTES:
+                break
+            told[place] = shape
+        return told
 
     def _obey(self, commands: Iterable[node_pb2.Command]) -> None:
         for command in commands:
@@ -215,6 +236,10 @@ class Heart:
                 raise Refused("a copy of every table is the department's to order")
             case "snapshot":
                 return self._node.snapshot(source, command.table, who)
+            case "describe":
+                shapes = self._node.describe(source)
+                self._shapes |= {(shape.stream, shape.table): shape for shape in shapes}
+                return f"{len(shapes)} tables described"
             case _:
                 return self._node.reload()
 

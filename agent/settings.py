@@ -29,7 +29,7 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:/]+):[0-9]{1,5}")
 _SOCKET_BYTES: Final = 100
 
-Verb = Literal["pause", "resume", "snapshot", "reload"]
+Verb = Literal["pause", "resume", "snapshot", "reload", "describe"]
 
 
 def _name(text: str) -> str:
@@ -119,7 +119,7 @@ class Settings(Section):
     exchange: ExchangeSettings = ExchangeSettings()  # type: ignore[call-arg]
     sources: tuple[SourceSettings, ...] = Field(min_length=1)
     limits: LimitsSettings = LimitsSettings()  # type: ignore[call-arg]
-    allow_commands: tuple[Verb, ...] = ("pause", "resume", "snapshot")
+    allow_commands: tuple[Verb, ...] = ("pause", "resume", "snapshot", "describe")
     socket: Annotated[Path, AfterValidator(_socket)] = DEFAULT_SOCKET
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

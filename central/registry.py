@@ -173,18 +173,8 @@ class Registry:
 
     def request_command(self, node: str, command: node_pb2.Command, who: str = "") -> int:
         """Ask *node* to do something at its next call; returns the command's number. Raises Refused."""
-        if command.verb not in node_pb2.Command.Verb.values() or not command.verb:
-            raise Refused(f"{command.verb} is not a command", where=node)
-        if command.stream and split_stream(command.stream)[0] != node:
-            raise Refused("the stream belongs to another node", where=command.stream)
         with writing(self._engine) as connection:
-            _known_and_not_busy(connection, node)
-            number = _insert_command(connection, node, command, who)
-            verb = node_pb2.Command.Verb.Name(command.verb)
-            facts: dict[str, audit.Fact] = {"node": node, "number": number, "verb": verb, "who": who}
-            places = {"stream": command.stream, "table": command.table}
-            audit.record(connection, audit.REGISTRY, "command_requested", **facts, **places)
-        return number
+            return ask_node(connection, node, command, who)
 
     def pending_commands(self, node: str) -> list[node_pb2.Command]:
         """What *node* has not answered yet, oldest first."""
@@ -288,6 +278,21 @@ def _room_for_one(connection: Connection, owner: tuple[str, str], now: int) -> N
             where=name,
             fix="retire one of them first",
         )
+
+
+def ask_node(connection: Connection, node: str, command: node_pb2.Command, who: str) -> int:
+    """As :meth:`Registry.request_command`, in the caller's transaction."""
+    if command.verb not in node_pb2.Command.Verb.values() or not command.verb:
+        raise Refused(f"{command.verb} is not a command", where=node)
+    if command.stream and split_stream(command.stream)[0] != node:
+        raise Refused("the stream belongs to another node", where=command.stream)
+    _known_and_not_busy(connection, node)
+    number = _insert_command(connection, node, command, who)
+    verb = node_pb2.Command.Verb.Name(command.verb)
+    facts: dict[str, audit.Fact] = {"node": node, "number": number, "verb": verb, "who": who}
+    places = {"stream": command.stream, "table": command.table}
+    audit.record(connection, audit.REGISTRY, "command_requested", **facts, **places)
+    return number
 
 
 def _known_and_not_busy(connection: Connection, node: str) -> None:

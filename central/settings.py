@@ -60,6 +60,15 @@ class Signing(Section):
     key: Path
 
 
+class Platform(Section):
+    """Whose platform this is; where one may exist is said by the policy (Art. 8)."""
+
+    name: str = "信息共享平台"
+    level: str = "city"
+    region: Annotated[str, Field(pattern=r"^\d{6,12}$")] = "000000"
+    """Administrative division code, e.g. 370100."""
+
+
 class Limits(Section):
     """Reaching one is a named refusal, never a surprise."""
 
@@ -98,6 +107,7 @@ class Settings(Section):
     """Without it the catalogue cannot be released and nothing is delivered."""
     policy: Path | None = None
     """The policy profile; None = the one for the Measures of 2015 that comes with the program."""
+    platform: Platform = Platform()
     console_decides: bool = True
     """Whether commands on this machine may decide for a person named with --as; every one is on record as such."""
     limits: Limits = Limits()  # type: ignore[call-arg]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import structlog
 
 from agent.capture import Capture, CaptureSettings
+from agent.describing import describe
 from agent.exchange import Exchange, Pause, Sizes
 from agent.link import Link
 from agent.push import Push, PushLimits
@@ -182,6 +183,10 @@ class Lane:
         """What people should hear of as soon as it changes; asks no database."""
         states = frozenset(worker.state.read().state for worker in (self._capture, self._push))
         return self.is_connected, states - {State.RUNNING, State.IDLE}, self._remarks()
+
+    def describe(self) -> list[node_pb2.TableShape]:
+        """How its tables are now, every column; structure only, over a connection of its own."""
+        return describe(self.exchange.stream, self._source, self.exchange.mirror)
 
     def report(self) -> node_pb2.StreamReport:
         """How the stream is, in one picture."""

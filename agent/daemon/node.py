@@ -152,6 +152,10 @@ class Node:
         )
         return f"{table or 'every table'} of {lane.name} will be copied afresh; {then}"
 
+    def describe(self, source: str) -> Sequence[node_pb2.TableShape]:
+        """How the tables of one source, or all, are now; nothing outside the settings is looked at (SD40.2)."""
+        return [shape for lane in self._meant(source) for shape in lane.describe()]
+
     def reload(self) -> str:
         """Read the settings file again: all of it is checked, then what may change while running does (P9)."""
         with self._reloading:

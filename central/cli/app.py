@@ -9,6 +9,7 @@ import threading
 import typer
 
 from central.cli.case import app as case_app
+from central.cli.catalogue import app as catalogue_app
 from central.cli.check import check
 from central.cli.grant import app as grant_app
 from central.cli.init import init
@@ -43,6 +44,7 @@ app.add_typer(case_app, name="case")
 app.add_typer(report_app, name="report")
 app.add_typer(share_app, name="share")
 app.add_typer(grant_app, name="grant")
+app.add_typer(catalogue_app, name="catalogue")
 
 
 @app.command(short_help="Take batches and apply them until told to stop.")

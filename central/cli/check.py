@@ -17,6 +17,7 @@ from central.cli.output import Json, say, say_json
 from proto.errors import ExchangeError, Refused
 
 if TYPE_CHECKING:
+    from central.policy import Profile
     from central.settings import Settings
 
 
@@ -44,6 +45,7 @@ def check(
     Exit code 0: all is well, 1: something is missing, 2: the settings are wrong.
     """
     settings = settings_of(config)
+    _profile(settings)
     findings = [] if settings_only else list(_findings(settings))
     if as_json:
         say_json(
@@ -60,6 +62,7 @@ def check(
 def _findings(settings: Settings) -> Iterator[Finding]:
     looks: tuple[tuple[str, Callable[[Settings], str]], ...] = (
         ("python", _python),
+        ("policy", _policy),
         ("certificate", _certificate),
         ("name", _name),
         ("issuer", _issuer),
@@ -75,6 +78,19 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         except ExchangeError as error:
             place = f"{error.where}: " if error.where else ""
             yield Finding(name, False, f"{error.code}: {place}{error.what}", error.fix)
+
+
+def _profile(settings: Settings) -> Profile:
+    """What a start needs to be right beside the settings: a policy that loads, and a platform that it allows."""
+    from central.daemon.office import profile_of
+
+    return profile_of(settings)
+
+
+def _policy(settings: Settings) -> str:
+    profile = _profile(settings)
+    left = f", {len(profile.open_points)} points left open by its text" if profile.open_points else ""
+    return f"{profile.name}: {profile.title}, {profile.source}{left}"
 
 
 def _python(_settings: Settings) -> str:

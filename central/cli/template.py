@@ -79,6 +79,13 @@ signing:
 # The policy profile: every number that comes from law. Left out: the Measures of 2015 (sd-2015), which come with the program.
 # policy: /etc/exchange-node/policy/cn-2025.yaml
 
+# Whose platform this is. Level is province or city; the policy says where a platform may be (Art. 8).
+platform:
+  name: 信息共享平台
+  level: city
+  # Administrative division code; 000000 = nobody has said.
+  region: "000000"
+
 # Commands on this machine may decide for the person named with --as; each is on record as decided at the console.
 # With false, only people's own certificates decide, and nodes for people of their own department.
 console_decides: true

@@ -21,9 +21,11 @@ import structlog
 
 from central.appliers import Appliers
 from central.apply import Applier
+from central.catalogue.describing import ask_everybody
+from central.catalogue.node_part import NodeParts
 from central.daemon.chores import certificate_ends, forget_old
 from central.daemon.disk import Guarded, Room
-from central.daemon.office import desk_of, profile_of, signer_of
+from central.daemon.office import check_job_of, desk_of, profile_of, signer_of
 from central.delivery import Depot, Post
 from central.delivery.figures import delivery_status
 from central.intake import Intake, Refusals
@@ -59,6 +61,7 @@ ALIVE_S: Final = 10.0
 PUNCTUALITY_S: Final = 20.0
 SHARING_S: Final = 60.0
 _HOUR_S: Final = 3600.0
+_DAY_S: Final = 24 * _HOUR_S
 _log = structlog.get_logger()
 
 
@@ -83,6 +86,7 @@ class Daemon:
         self._policy = profile_of(settings).supervision
         self._reads = Reads(self._engine, self._policy.log_share)
         self._punctualities = Punctualities(self._engine, self._policy, self._reads)
+        self._parts = NodeParts(self._engine, self._signer)
         deliveries = partial(delivery_status, self._engine)
         self._board = Board(self._engine, settings.heartbeat_s, self._appliers.trouble, deliveries)
         self._intake_pool = ThreadPoolExecutor(limits.intake_threads, "intake")
@@ -154,7 +158,9 @@ class Daemon:
         )
         return Services(
             exchange=Exchange(push, PullService(door, self._depot, desk, certificate, closing)),
-            node=NodeService(door, (self._registry, self._reads), desk, self._settings.heartbeat_s),
+            node=NodeService(
+                door, (self._registry, self._reads, self._parts), desk, self._settings.heartbeat_s
+            ),
             status=StatusService(door, (self._board, self._registry, explain), desk, closing),
             desk=DeskService(door, self._desk, desk),
         )
@@ -208,6 +214,8 @@ class Daemon:
             Job("refusals", Refusals(self._engine).settle, 30.0),
             Job("retention", partial(forget_old, self._engine, settings.ledger.keep_days), _HOUR_S),
             Job("certificates", expiry.check, _HOUR_S, at_start=True),
+            Job("shapes", partial(ask_everybody, self._engine), _DAY_S),
+            Job("catalogue check", check_job_of(settings, self._engine).run, _DAY_S),
         )
 
     def _room_look(self) -> None:

@@ -12,7 +12,7 @@ from central.catalogue.published import newest_release
 from central.delivery import calls
 from central.delivery.recalls import Recalling, open_recalls
 from central.delivery.visit import Lane
-from central.sharing.permits import ACTIVE
+from central.sharing.states import FLOWING
 from central.store import NowUs, now_us, reading, writing
 from central.store.deliveries import DELIVERIES
 from central.store.grants import GRANTS
@@ -78,7 +78,7 @@ def look(engine: Engine, consumers: list[str]) -> Sight:
     grants = []
     for row in rows:
         phase = (row.now >= row.valid_from_us) + (row.now >= row.valid_to_us)
-        may_flow = phase == 1 and row.state == ACTIVE and row.grant_id not in recalled
+        may_flow = phase == 1 and row.state in FLOWING and row.grant_id not in recalled
         key = (row.version, row.state, phase, may_flow, release, row.seq)
         grants.append(Seen(row.grant_id, row.consumer, row.stream, may_flow, key))
     return Sight(moment, tokens, grants, recalls)

@@ -12,6 +12,7 @@ from central import audit
 from central.people import Actor, Turn, Verb
 from central.people.verb import DECISIONS
 from central.policy import Profile
+from central.settings import Platform
 from central.store import now_us, reading, writing
 from proto.errors import Refused
 from proto.process import Section
@@ -26,11 +27,17 @@ class Desk:
     """Every method is one transaction; a refusal of a change is one more."""
 
     def __init__(
-        self, engine: Engine, profile: Profile, signer: Signer | None, verbs: Sequence[Verb]
+        self,
+        engine: Engine,
+        profile: Profile,
+        signer: Signer | None,
+        verbs: Sequence[Verb],
+        platform: Platform | None = None,
     ) -> None:
         self._engine = engine
         self._profile = profile
         self._signer = signer
+        self._platform = platform or Platform()
         self._verbs: Mapping[str, Verb] = {verb.name: verb for verb in verbs}
 
     @property
@@ -57,7 +64,8 @@ class Desk:
     def _act(self, connection: Connection, verb: Verb, arguments: Section, actor: Actor) -> Any:
         if verb.roles:
             actor.demand(*verb.roles, what=verb.name)
-        turn = Turn(connection, self._engine, actor, self._profile, now_us(connection), self._signer)
+        moment = now_us(connection)
+        turn = Turn(connection, self._engine, actor, self._profile, moment, self._signer, self._platform)
         return verb.act(turn, arguments)
 
     def _note(self, verb: Verb, who: Who, error: Refused) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from central.catalogue import verbs as catalogue
 from central.people import Verb
 from central.sharing.verbs import sharing_verbs
 from central.supervision import verbs as supervision
 from central.supervision.restrictions import restricted
 
-VERBS: Final[tuple[Verb, ...]] = (*sharing_verbs(restricted), *supervision.VERBS)
+VERBS: Final[tuple[Verb, ...]] = (*catalogue.VERBS, *sharing_verbs(restricted), *supervision.VERBS)

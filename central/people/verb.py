@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection
@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from central import audit
 from central.people.actor import Actor, Role
 from central.policy import Profile
+from central.settings import Platform
 from proto.process import Section
 from proto.signing import Signer
 
@@ -31,6 +32,8 @@ class Turn:
     profile: Profile
     now_us: int
     signer: Signer | None
+    platform: Platform = field(default_factory=Platform)
+    """Whose platform this is, and of which level."""
 
     def record(self, event: str, **facts: audit.Fact) -> int:
         """Put a decision on record in this transaction; returns its number."""

@@ -1,4 +1,4 @@
-"""Node.Heartbeat: what a node says about itself goes in, what central asks of it comes back."""
+"""What a node says about itself goes in, what central asks of it comes back; and its own part of the catalogue."""
 
 from __future__ import annotations
 
@@ -40,18 +40,34 @@ class Attested(Protocol):
         ...
 
 
+class Catalogue(Protocol):
+    """What nodes get of the catalogue, and what they say of their tables; blocking."""
+
+    def newest(self) -> int:
+        """The number of the newest release; 0 = none yet."""
+        ...
+
+    def part(self, node: str) -> node_pb2.NodeCatalogue:
+        """What is in force about the node's own streams, signed."""
+        ...
+
+    def keep(self, node: str, shapes: Iterable[node_pb2.TableShape]) -> None:
+        """Keep how the node's tables are now."""
+        ...
+
+
 class NodeService(node_pb2_grpc.NodeServicer):
     """Translates between the wire and the registry."""
 
     def __init__(
         self,
         door: Doorkeeper,
-        rooms: tuple[Reports, Attested],
+        rooms: tuple[Reports, Attested, Catalogue],
         run: Callable[..., Awaitable[Any]],
         heartbeat_s: int,
     ) -> None:
         self._door = door
-        self._reports, self._reads = rooms
+        self._reports, self._reads, self._catalogue = rooms
         self._run = run
         self._heartbeat_s = heartbeat_s
 
@@ -62,21 +78,38 @@ class NodeService(node_pb2_grpc.NodeServicer):
         async with answering(context, "Heartbeat"):
             node = await self._door.node(context)
             _check(node, request)
-            commands = await self._run(self._exchange, node, certificate_of(context), request)
+            commands, release = await self._run(self._exchange, node, certificate_of(context), request)
             return node_pb2.HeartbeatReply(
-                clock_us=time.time_ns() // 1000, commands=commands, next_s=self._heartbeat_s
+                clock_us=time.time_ns() // 1000,
+                commands=commands,
+                next_s=self._heartbeat_s,
+                release=release,
             )
+        raise AssertionError("a call that failed was aborted")
+
+    async def GetCatalogue(  # noqa: N802 - the wire's name
+        self, request: node_pb2.GetCatalogueRequest, context: Context
+    ) -> node_pb2.NodeCatalogue:
+        """The part of the newest release about the calling node's own streams."""
+        del request
+        async with answering(context, "GetCatalogue"):
+            node = await self._door.node(context)
+            part: node_pb2.NodeCatalogue = await self._run(self._catalogue.part, node)
+            return part
         raise AssertionError("a call that failed was aborted")
 
     def _exchange(
         self, node: str, certificate: bytes, request: node_pb2.HeartbeatRequest
-    ) -> list[node_pb2.Command]:
+    ) -> tuple[list[node_pb2.Command], int]:
         self._reads.take(node, certificate, request.clock_us, request.attestations)
-        # They are evidence, not a report: whoever reads the report has no use for them.
+        shapes = list(request.shapes)
+        # Evidence and descriptions have tables of their own: whoever reads the report has no use for them.
         request.ClearField("attestations")
+        request.ClearField("shapes")
         self._reports.seen(node, request)
+        self._catalogue.keep(node, shapes)
         self._reports.finish_commands(node, request.done_commands, request.refused_commands)
-        return self._reports.pending_commands(node)
+        return self._reports.pending_commands(node), self._catalogue.newest()
 
 
 def _check(node: str, request: node_pb2.HeartbeatRequest) -> None:

@@ -14,6 +14,8 @@ from structlog.testing import capture_logs
 from agent.jobs import CertificateWatch, Heart, Jobs
 from agent.link import Address, Link
 from agent.local import LocalClient, LocalServer, NotRunning
+from central.catalogue.gathering import shapes_of
+from central.store import reading
 from proto.channel import Identity, TlsFiles
 from proto.errors import Credential, Refused, Transient
 from proto.states import State
@@ -52,6 +54,15 @@ class Steered:
         """Told to reload."""
         self.told.append(("reload",))
         return "nothing changed"
+
+    def describe(self, source: str) -> list[node_pb2.TableShape]:
+        """Told to describe; two tables that do not fit into one heartbeat."""
+        self.told.append(("describe", source))
+        columns = [{"name": f"column_{n}", "kind": "text", "source_type": "x" * 100} for n in range(2000)]
+        return [
+            node_pb2.TableShape(stream=f"{NODE}/hr", table=table, columns=columns)
+            for table in ("person", "house")
+        ]
 
     def quarantine(self, source: str) -> Iterable[local_pb2.QuarantineEntry]:
         """One entry."""
@@ -93,6 +104,21 @@ def heart(link: Link, node: Steered) -> Heart:
 def command(verb: node_pb2.Command.Verb, table: str = "") -> node_pb2.Command:
     """What an operator asks of the stream."""
     return node_pb2.Command(verb=verb, stream=f"{NODE}/hr", table=table)
+
+
+def test_descriptions_go_with_the_next_heartbeats(heart, node, central):
+    """Structure only, as many as fit at a time, once; and only where the department allows it (SD40.2)."""
+    central.registry.request_command(NODE, command(Verb.DESCRIBE))
+    heart.beat()
+    heart.beat()
+    assert node.told == [] and central.registry.pending_commands(NODE) == []
+    heart.allowed = frozenset({"describe"})
+    central.registry.request_command(NODE, command(Verb.DESCRIBE))
+    for known in ([], ["person"], ["house", "person"], ["house", "person"]):
+        heart.beat()
+        with reading(central.engine) as connection:
+            assert sorted(table for _, table in shapes_of(connection, [f"{NODE}/hr"])) == known
+    assert node.told == [("describe", "hr")]
 
 
 def test_what_central_asks_is_done_once(heart, node, central):

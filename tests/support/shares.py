@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, update
 
+from central.catalogue.differences import name_key
 from central.catalogue.entry import Binding, Entry, Item, UpdateCycle
 from central.catalogue.published import newest_release
 from central.people.codes import check_character
@@ -22,6 +23,12 @@ def credit_code(number: int) -> str:
     """A valid unified social credit code, another for each number."""
     first = f"11370100MB{number:07d}"
     return first + check_character(first)
+
+
+def class_path_of(code: str) -> tuple[str, ...]:
+    """类, 项, 目, 细目 of the code's first part."""
+    parts = code.partition("/")[0]
+    return tuple(part for part in (parts[:1], parts[1:3], parts[3:6], parts[6:]) if part)
 
 
 def entry_of(code: str, stream: str, table: str, columns: Sequence[str], **other: Any) -> Entry:
@@ -43,7 +50,7 @@ def entry_of(code: str, stream: str, table: str, columns: Sequence[str], **other
     fields: dict[str, Any] = {
         "code": code,
         "name": f"资源 {code}",
-        "class_path": ("1", "01", "001"),
+        "class_path": class_path_of(code),
         "provider_name": "济南市公安局",
         "provider": credit_code(1),
         "abstract": "测试资源",
@@ -65,6 +72,7 @@ def put_in_force(connection: Connection, *entries: Entry) -> int:
     for entry in entries:
         versions = connection.scalars(select(ENTRIES.c.version).where(ENTRIES.c.code == entry.code)).all()
         version = max(versions, default=0) + 1
+        connection.execute(update(ENTRIES).where(ENTRIES.c.code == entry.code).values(newest=0))
         connection.execute(insert(ENTRIES), _row(entry, version, now))
         open_ones = (RELEASED.c.code == entry.code, RELEASED.c.until_release.is_(None))
         connection.execute(update(RELEASED).where(*open_ones).values(until_release=release))
@@ -127,7 +135,9 @@ def _row(entry: Entry, version: int, now: int) -> dict[str, Any]:
     return {
         "code": entry.code,
         "version": version,
-        "state": "published",
+        "state": "released",
+        "newest": 1,
+        "name_key": name_key(entry.name),
         "provider": entry.provider,
         "name": entry.name,
         "share_type": str(entry.share_type),

@@ -1,0 +1,213 @@
+"""Releases of the catalogue: numbered, signed, verified without central, compared; and a node's own part."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import update
+
+from central.ca import make_authority
+from central.catalogue.node_part import NodeParts
+from central.catalogue.published import newest_release, published, published_of
+from central.catalogue.releasing import verify_kept
+from central.store import reading, writing
+from central.store.catalogue import ENTRIES
+from proto.catalogue import Head, NodeCatalogue, entries_of, head_line, verify_node, verify_release
+from proto.errors import Diverged, Refused
+from proto.signing import SignatureWrong
+from tests.support.bureaucracy import Bureaucracy
+from tests.support.stores import Store
+
+pytest_plugins = ["tests.support.stores"]
+
+
+@pytest.fixture
+def people(store: Store, tmp_path) -> Bureaucracy:
+    """Two departments, an authority and a tester."""
+    return Bureaucracy(store, tmp_path)
+
+
+def _ca(people: Bureaucracy) -> bytes:
+    return people.authority.certificate.public_bytes(Encoding.PEM)
+
+
+def _file(people: Bureaucracy, number: int = 0) -> list[bytes]:
+    """A release as export-release writes it."""
+    head = people.do("release_head", "wu-di", release=number)
+    said = Head(**head["head"])
+    lines, after = [], ""
+    while True:
+        page = people.do("release_lines", "wu-di", release=said.release, after=after, limit=2)
+        lines += [line.encode() for line in page["lines"]]
+        after = page["after"]
+        if not after:
+            break
+    first = head_line(said.document, bytes.fromhex(head["signature"]), head["certificate"].encode())
+    return [line + b"\n" for line in (first, *lines)]
+
+
+def test_a_release_is_verified_with_nothing_but_the_authoritys_certificate(people):
+    """Numbered, derived from what is published, signed; no database is asked (SD07.1)."""
+    entries = [people.entry(n) for n in range(1, 6)]
+    people.publish(*entries)
+    answer = people.release()
+    lines = _file(people)
+    head = verify_release(lines, _ca(people))
+    assert (head.release, head.entries) == (answer["release"], answer["entries"])
+    ours = [each for each in entries_of(lines) if each["entry"]["provider"] == people.police]
+    assert [each["code"] for each in ours] == sorted(entry.code for entry in entries)
+    assert head.platform["region"] == "370100" and head.policy == "sd-2015"
+    assert people.release()["release"] == head.release + 1
+    assert verify_release(_file(people), _ca(people)).previous != ""
+
+
+def test_any_change_of_a_release_is_found(people):
+    """A flipped byte, a missing, repeated, foreign or reordered line, another authority (SD07.1)."""
+    people.publish(*(people.entry(n) for n in range(1, 5)))
+    people.release()
+    lines, ca = _file(people), _ca(people)
+    dice = random.Random(7)
+    for _ in range(60):
+        at = dice.randrange(len(lines))
+        place = dice.randrange(len(lines[at]) - 1)
+        flipped = bytes([lines[at][place] ^ (1 << dice.randrange(7))])
+        if flipped == b"\n":
+            continue
+        changed = [*lines[:at], lines[at][:place] + flipped + lines[at][place + 1 :], *lines[at + 1 :]]
+        with pytest.raises(Refused):
+            verify_release(changed, ca)
+    for changed in (lines[:-1], [*lines, lines[-1]], [lines[0], *reversed(lines[1:])], lines[1:], []):
+        with pytest.raises(Refused):
+            verify_release(changed, ca)
+    with pytest.raises(SignatureWrong, match="not from an authority we trust"):
+        verify_release(lines, make_authority("别的 CA").certificate.public_bytes(Encoding.PEM))
+
+
+def test_an_entry_changed_behind_centrals_back_is_found(people):
+    """The signed digest tells: what is in the table must be what was signed."""
+    entry = people.entry()
+    people.publish(entry)
+    number = people.release()["release"]
+    # Rolled back at the end: the store is shared.
+    with people.store.engine.connect() as connection:
+        assert verify_kept(connection, number).release == number
+        document = people.entry(scope="全国").model_dump_json()
+        connection.execute(update(ENTRIES).where(ENTRIES.c.code == entry.code).values(document=document))
+        with pytest.raises(Diverged, match="not what was signed"):
+            verify_kept(connection, number)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", " "),
+        ("provider_name", " "),
+        ("class_path", []),
+        ("modes", []),
+        ("scope", ""),
+        ("condition", ""),
+        ("update_limit", ""),
+    ],
+)
+def test_what_lacks_one_of_the_seven_elements_does_not_enter(people, field, value):
+    """It is left out and named, the others go in; as if it had come past the audit (SD16.1)."""
+    good, bad = people.entry(1), people.entry(2, share={"name": "conditional"})
+    people.publish(good, bad)
+    said = bad.model_dump(mode="json")
+    said[field] = value
+    for item in said["items"]:
+        item["condition"] = ""
+    if field != "condition":
+        said["condition"] = "履行职责需要"
+    if field in ("class_path", "update_limit"):
+        with pytest.raises(Refused, match=f"entry.{field}"):
+            people.do("draft", "li-na", entry=said)
+        return
+    with writing(people.store.engine) as connection:
+        broken = update(ENTRIES).where(ENTRIES.c.code == bad.code).values(document=json.dumps(said))
+        connection.execute(broken)
+    answer = people.release()
+    [left] = [each for each in answer["left_out"] if each["code"] == bad.code]
+    assert ("V22", field) in [(fault["rule"], fault["field"]) for fault in left["faults"]]
+    listed = people.do("list", "chen-jie", provider=people.police)["entries"]
+    assert [each["code"] for each in listed] == [good.code]
+
+
+def test_what_changed_from_one_release_to_the_next(people):
+    """Added, changed, withdrawn, and each field's change (SD07.2)."""
+    stays, changes, goes = people.entry(1), people.entry(2), people.entry(3)
+    people.publish(stays, changes, goes)
+    first = people.release()["release"]
+    people.draft(people.entry(2, scope="全省", columns=("id_no", "name", "born", "sex")))
+    people.publish_rest(changes.code)
+    people.do("withdraw", "wang-wei", code=goes.code, opinion="职责划转")
+    comes = people.entry(4)
+    people.publish(comes)
+    second = people.release()["release"]
+    found = {
+        each["code"]: each for each in people.do("diff", "chen-jie", first=first, second=second)["entries"]
+    }
+    kinds = {code: found[code]["kind"] for code in (changes.code, goes.code, comes.code)}
+    assert kinds == {changes.code: "changed", goes.code: "withdrawn", comes.code: "added"}
+    assert stays.code not in found
+    fields = {each["field"]: (each["before"], each["after"]) for each in found[changes.code]["fields"]}
+    assert fields["scope"] == ("全市", "全省")
+    assert fields["items[sex].name"] == (None, "信息项sex")
+    backwards = {each["code"]: each["kind"] for each in _diff(people, second, first)}
+    assert (backwards[goes.code], backwards[comes.code]) == ("added", "withdrawn")
+    with pytest.raises(Refused, match="no such release"):
+        people.do("diff", "chen-jie", first=first, second=10**6)
+
+
+def _diff(people: Bureaucracy, first: int, second: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = people.do("diff", "chen-jie", first=first, second=second)["entries"]
+    return found
+
+
+def test_a_node_gets_its_own_part_signed(people):
+    """The columns of its own streams with their share types, and nothing of a node whose name begins alike."""
+    ours = people.entry(1, share={"born": "conditional"})
+    people.publish(ours)
+    people.release()
+    part = NodeParts(people.store.engine, people.signer).part(people.node.name)
+    found = verify_node(part.document, part.signature, part.certificate, _ca(people))
+    [entry] = found.entries
+    assert (entry.code, entry.source, entry.table, entry.version) == (ours.code, "hr", "person", 1)
+    assert {each.column: each.share_type for each in entry.columns} == {
+        "id_no": "unconditional",
+        "name": "unconditional",
+        "born": "conditional",
+    }
+    assert entry.captured == {"id_no", "name", "born"} and entry.columns[0].is_key
+    assert NodeCatalogue.read(part.document) == found
+    with pytest.raises(SignatureWrong):
+        verify_node(part.document.replace(b"born", b"bern"), part.signature, part.certificate, _ca(people))
+    shorter = people.node.name[:-1]
+    assert [each.code for each in _part(people, shorter) if each.code == ours.code] == []
+    with pytest.raises(Refused, match="signs nothing"):
+        NodeParts(people.store.engine, None).part(people.node.name)
+
+
+def _part(people: Bureaucracy, node: str) -> Any:
+    return NodeCatalogue.read(NodeParts(people.store.engine, people.signer).part(node).document).entries
+
+
+def test_other_rooms_see_what_is_in_force(people):
+    """Through central/catalogue/published.py: by code, by stream, with version and release."""
+    entry = people.entry()
+    people.publish(entry)
+    with reading(people.store.engine) as connection, pytest.raises(Refused, match="sharing catalogue"):
+        published(connection, entry.code)
+    number = people.release()["release"]
+    with reading(people.store.engine) as connection:
+        found = published(connection, entry.code)
+        assert (found.version, found.release, found.entry.name) == (1, number, entry.name)
+        assert [each.entry.code for each in published_of(connection, people.node.stream)] == [entry.code]
+        assert newest_release(connection) == number
+    people.do("withdraw", "liu-yang", code=entry.code, opinion="停用")
+    with reading(people.store.engine) as connection, pytest.raises(Refused, match="sharing catalogue"):
+        published(connection, entry.code)

@@ -1,0 +1,91 @@
+"""A node says how its tables are: of every kind of source, every column, structure only, nothing outside its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+from sqlalchemy import select
+
+from agent.describing import describe
+from agent.sources.kinds import AnySettings, SourceSettings
+from agent.sources.source import NoMirror
+from central.catalogue.describing import keep
+from central.catalogue.gathering import shapes_of
+from central.store import reading
+from central.store.catalogue import SHAPES
+from proto.errors import Refused
+from proto.v1 import node_pb2
+from tests.support.manysources import KINDS, Bureaus
+
+SETTINGS: TypeAdapter[AnySettings] = TypeAdapter(SourceSettings)
+SECRET = "机密内容"
+
+
+@pytest.fixture(scope="module")
+def bureaus(tmp_path_factory: pytest.TempPathFactory, postgres15, mariadb) -> Iterator[Bureaus]:
+    """A business database of every kind, with a row nobody may see."""
+    home: Path = tmp_path_factory.mktemp("bureaus")
+    made = Bureaus(home, postgres15, mariadb)
+    for kind in KINDS:
+        made.all[kind].put((1, SECRET, SECRET))
+    yield made
+    made.close()
+
+
+def _settings(bureaus: Bureaus, kind: str, **table: Any) -> AnySettings:
+    section = bureaus.all[kind].section
+    [only] = section["tables"]
+    return SETTINGS.validate_python({**section, "name": kind, "tables": [{**only, **table}]})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_describes_its_tables(bureaus, kind):
+    """Every column there is, which of them are captured, the key; and not one value."""
+    chosen = {} if kind == "dropfolder" else {"columns": ["id", "name"]}
+    [shape] = describe(f"police/{kind}", _settings(bureaus, kind, **chosen), NoMirror())
+    assert (shape.stream, shape.table, shape.trouble) == (f"police/{kind}", "person", "")
+    # What is polled has a column besides that says when a row changed.
+    assert [column.name for column in shape.columns if column.name != "changed"] == ["id", "name", "note"]
+    assert [column for column in shape.captured if column != "changed"] == (
+        ["id", "name"] if chosen else ["id", "name", "note"]
+    )
+    assert list(shape.key) == ["id"]
+    assert all(column.kind for column in shape.columns)
+    assert SECRET.encode() not in shape.SerializeToString()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "dropfolder"])
+def test_what_cannot_be_looked_at_says_why(bureaus, kind):
+    """A table that is gone is a sentence, not an error that stops the heartbeat."""
+    table = {"table": "nowhere", "name": "nowhere"}
+    [shape] = describe(f"police/{kind}", _settings(bureaus, kind, **table), NoMirror())
+    assert shape.table == "nowhere" and shape.trouble and not shape.columns
+
+
+def test_a_heartbeat_brings_descriptions_and_takes_the_release_home(central):
+    """Asked by DESCRIBE, kept at central; the report that statuses read does not carry them."""
+    node = central.node("police")
+    column = {"name": "id_no", "kind": "text", "source_type": "varchar(18)"}
+    shape = node_pb2.TableShape(stream="police/hr", table="person", columns=[column], key=["id_no"])
+    reply = node.desk.Heartbeat(node_pb2.HeartbeatRequest(shapes=[shape]))
+    assert reply.release == 0
+    with reading(central.engine) as connection:
+        found, at_us = shapes_of(connection, ["police/hr"])["police/hr", "person"]
+    assert found == shape and at_us > 0
+    assert not central.registry.node("police").report.shapes
+    node.desk.Heartbeat(node_pb2.HeartbeatRequest())
+    with reading(central.engine) as connection:
+        assert len(connection.execute(select(SHAPES)).all()) == 1
+
+
+def test_a_node_describes_no_other_nodes_tables(central):
+    """Refused, and nothing is kept."""
+    shape = node_pb2.TableShape(stream="health/hr", table="patient")
+    with pytest.raises(Refused, match="another node's"):
+        keep(central.engine, "police", [shape])
+    with reading(central.engine) as connection:
+        assert connection.execute(select(SHAPES)).all() == []
