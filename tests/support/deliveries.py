@@ -84,6 +84,7 @@ class Share:
         receipt = f"R-{self.grant}-{self.generation}-{self.seq}"
         content = signed(CONSUMER, place, self.digest, receipt)
         usual: dict[str, Any] = {"source_seq": self.seq, "commit_us": 2, "signature": self._sign(content)}
+        usual["payload_bytes"] = len(payload)
         made = exchange_pb2.Delivery(
             grant=self.grant,
             generation=self.generation,
@@ -91,7 +92,6 @@ class Share:
             digest=self.digest,
             receipt=receipt,
             header=header,
-            payload_bytes=len(payload),
             payload=payload,
             **{**usual, **other},
         )
