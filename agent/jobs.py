@@ -126,6 +126,8 @@ class Heart:
         self._obeyed: dict[int, bool] = {}
         self.allowed: frozenset[str] = frozenset()
         """Words of :data:`VERBS` that central may say; the department's settings decide."""
+        self.received: Callable[[], Sequence[node_pb2.ReceivedReport]] = tuple
+        """How each grant of other departments is here."""
         self.state, self.sentence = State.BACKING_OFF, "not yet connected to central"
         self.pace_s = 0.0
         """How often central wants to hear from us; 0 = it has not said."""
@@ -142,6 +144,7 @@ class Heart:
                 done_commands=self._done,
                 refused_commands=self._refused,
                 attestations=self._attestations.next(),
+                received=self.received(),
             )
             reply = self._link.heartbeat(request)
         except Refused as error:

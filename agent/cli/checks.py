@@ -13,9 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from agent.daemon.node import version_of_us
 from agent.exchange import open_exchange
 from agent.exchange.store import server_of
+from agent.imports import Target
 from agent.jobs import WARN_DAYS
 from agent.link import Address, Link
-from agent.settings import Settings
+from agent.settings import ImportSettings, Settings
 from agent.sources.kinds import SourceSettings, new_source
 from agent.sources.source import Finding, NoMirror
 from proto.errors import ExchangeError
@@ -35,6 +36,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _found("socket", lambda: _socket(settings.socket))
     for source in settings.sources:
         yield from _source(source)
+    for each in settings.imports:
+        yield _found(f"import {each.name}", lambda each=each: _import(each, settings.node))
 
 
 def _found(name: str, look: Callable[[], Finding]) -> Finding:
@@ -106,6 +109,21 @@ def _socket(path: Path) -> Finding:
     if not os.access(parent, os.W_OK):
         return Finding("socket", False, f"{path} cannot be made by this account", f"mkdir -p {path.parent}")
     return Finding("socket", True, f"{path} can be made")
+
+
+def _import(settings: ImportSettings, node: str) -> Finding:
+    """Proven by doing what it will do, and undoing it."""
+    target = Target(settings.url.get_secret_value(), node, settings.room, settings.table)
+    name = f"import {settings.name}"
+    try:
+        target.probe()
+    except SQLAlchemyError as error:
+        said = str(getattr(error, "orig", error)).strip().splitlines()[0]
+        fix = "let the account make tables there and write them"
+        return Finding(name, False, f"{target.place}: {said}", fix)
+    finally:
+        target.close()
+    return Finding(name, True, f"{target.place}: tables can be made and written there")
 
 
 def _source(settings: SourceSettings) -> Iterator[Finding]:

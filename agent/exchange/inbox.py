@@ -27,6 +27,11 @@ class Kept:
         """What it says; checked when it came."""
         return codec.decode(self.header, self.payload)
 
+    @property
+    def continues(self) -> bool:
+        """Whether its source transaction ends in a later one."""
+        return codec.read_header(self.header).continues
+
 
 class Inbox:
     """The kept deliveries of all grants."""

@@ -25,7 +25,6 @@ from agent.exchange.inbox import Inbox, Kept
 from agent.exchange.place import READS, translated
 from agent.exchange.quarantine import Quarantine
 from agent.exchange.receptions import (
-    SUSPENDED,
     WITHDRAWN,
     Announced,
     Parcel,
@@ -305,7 +304,6 @@ class Received:
             self._grants[loser.grant_id] = gone
         row = Reception(
             news.grant,
-            said=SUSPENDED,
             stream=news.stream,
             name=news.table,
             room=room_of(news.stream),

@@ -20,8 +20,9 @@ from proto.process.logs import escape
 from proto.schema import TableSchema
 from proto.states import MEANING, State
 
-ACTIVE: Final = "active"
-SUSPENDED: Final = "suspended"
+FLOWING: Final = frozenset({"active", "expiring"})
+ENDED: Final = frozenset({"expired", "revoked", "recalled"})
+"""Words of central for a grant; with any other one it waits."""
 WITHDRAWN: Final = "WITHDRAWN"
 HELD: Final = frozenset({State.QUARANTINE, State.SCHEMA_HOLD, State.DIVERGED, State.GAP})
 MAX_GRANT_CHARACTERS: Final = 64
@@ -43,7 +44,7 @@ class Announced:
     grant: str
     version: int
     said: str
-    """active, suspended, or how it ended."""
+    """A word of :data:`FLOWING`, of :data:`ENDED`, or why it waits."""
     sentence: str
     resource: str
     resource_name: str
@@ -137,7 +138,7 @@ class Reception:
     @property
     def accepts(self) -> bool:
         """Whether deliveries of it are taken at all."""
-        return self.said == ACTIVE and not self.over
+        return self.said in FLOWING and not self.over
 
     @property
     def reads(self) -> TableSchema | None:
@@ -170,7 +171,7 @@ def announced(row: Reception, news: Announced) -> Reception:
     """The same grant as central says it is now. One that ended stays ended."""
     if row.over or news.version < row.version:
         return row
-    over = news.said not in (ACTIVE, SUSPENDED)
+    over = news.said in ENDED
     now = replace(
         row,
         said=news.said,
@@ -182,7 +183,7 @@ def announced(row: Reception, news: Announced) -> Reception:
         valid_to_us=news.valid_to_us,
         over=over,
     )
-    if over or news.said == SUSPENDED:
+    if news.said not in FLOWING:
         code = f"GRANT_{news.said.upper()}"[:40]
         why = news.sentence or MEANING[State.PAUSED].sentence
         return replace(now, state=State.PAUSED, code=code, why=why, fix="")

@@ -298,11 +298,12 @@ def test_suspended_and_active_again(received: Received) -> None:
     share = Share()
     received.announce(share.news())
     take(received, share.parcel(persons((1, "张三"))))
-    received.announce(share.news("suspended", sentence="暂停"))
     parcel = share.parcel(persons((2, "李四")))
+    for word in ("suspended", "pending", "a word of tomorrow"):
+        assert not received.announce(share.news(word, sentence="暂停")).over
+        assert take(received, parcel) == State.PAUSED
 
-    assert take(received, parcel) == State.PAUSED
-    assert received.announce(share.news()).state == State.RUNNING
+    assert received.announce(share.news("expiring")).state == State.RUNNING
     assert take(received, parcel) == State.RUNNING
     assert [row[0] for row in rows_in(received)] == [1, 2]
 
