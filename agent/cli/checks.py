@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -37,7 +38,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     for source in settings.sources:
         yield from _source(source)
     for each in settings.imports:
-        yield _found(f"import {each.name}", lambda each=each: _import(each, settings.node))
+        yield _found(f"import {each.name}", partial(_import, each, settings.node))
 
 
 def _found(name: str, look: Callable[[], Finding]) -> Finding:

@@ -101,9 +101,8 @@ def _receptions(status: local_pb2.AgentStatus) -> list[RenderableType]:
     for each in status.received:
         if each.state not in _WELL:
             parts.append(_indented(_held(each.grant, each.sentence, each.fix)))
-        for step in each.imports:
-            if step.state not in _WELL:
-                parts.append(_indented(_held(f"import {step.name}", step.sentence, step.fix)))
+        stopped = [step for step in each.imports if step.state not in _WELL]
+        parts += [_indented(_held(f"import {step.name}", step.sentence, step.fix)) for step in stopped]
     return parts
 
 
