@@ -148,11 +148,9 @@ def _received_state(row: Reception, pull: Snapshot) -> tuple[State, str, str, st
     if pull.state not in FLOWING:
         # What keeps all of them is said of each.
         return pull.state, pull.code, pull.sentence, pull.fix
-    if row.copying:
-        state = State.SNAPSHOT
-    else:
-        # Idle is proven, not assumed: the provider was looked at after the last delivery.
-        state = State.IDLE if row.proven_us > row.received_us else State.RUNNING
+    # Idle is proven, not assumed: the provider was looked at and had nothing more.
+    still = State.IDLE if row.is_proven else State.RUNNING
+    state = State.SNAPSHOT if row.copying else still
     arrived = (
         f"delivery {row.seq} arrived {ago(row.received_us)}" if row.received_us else MEANING[state].sentence
     )

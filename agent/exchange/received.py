@@ -25,6 +25,7 @@ from agent.exchange.inbox import Inbox, Kept
 from agent.exchange.place import READS, translated
 from agent.exchange.quarantine import Quarantine
 from agent.exchange.receptions import (
+    LIFTED,
     WITHDRAWN,
     Announced,
     Parcel,
@@ -219,7 +220,7 @@ class Received:
             if row is None or not row.held:
                 what = f"grant {grant} is not held" if row else f"there is no grant {grant}"
                 raise Refused(what, where=self.node, fix="exchange-agent received list")
-            now = flowing(row)
+            now = replace(flowing(row), code=LIFTED)
             self._record(writing, "reception_retried", who, now)
             self._receptions.write(writing.connection, now)
         return self._remember(now)

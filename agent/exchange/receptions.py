@@ -24,6 +24,8 @@ FLOWING: Final = frozenset({"active", "expiring"})
 ENDED: Final = frozenset({"expired", "revoked", "recalled"})
 """Words of central for a grant; with any other one it waits."""
 WITHDRAWN: Final = "WITHDRAWN"
+LIFTED: Final = "LIFTED"
+"""The code of a grant that people let go on, until something of it was received: so long central may not know."""
 HELD: Final = frozenset({State.QUARANTINE, State.SCHEMA_HOLD, State.DIVERGED, State.GAP})
 MAX_GRANT_CHARACTERS: Final = 64
 MAX_ROOM: Final = 40
@@ -134,6 +136,11 @@ class Reception:
     def held(self) -> bool:
         """Whether a person has to look before it goes on."""
         return self.state in HELD
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the provider was looked at after the newest commit that came, and had nothing more."""
+        return 0 < self.proven_us >= self.last_commit_us
 
     @property
     def accepts(self) -> bool:

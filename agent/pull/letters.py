@@ -53,9 +53,9 @@ def held(row: Reception) -> exchange_pb2.PullRequest:
     return exchange_pb2.PullRequest(hold=hold)
 
 
-def lifted(grant: str) -> exchange_pb2.PullRequest:
+def lifted(row: Reception) -> exchange_pb2.PullRequest:
     """This grant goes on."""
-    return exchange_pb2.PullRequest(hold=exchange_pb2.PullHold(grant=grant))
+    return exchange_pb2.PullRequest(hold=exchange_pb2.PullHold(grant=row.grant_id))
 
 
 def unknown(grant: str, why: str, code: str) -> exchange_pb2.PullRequest:

@@ -11,14 +11,14 @@ from typing import Final
 import structlog
 
 from agent.exchange import Received, Reception
-from agent.exchange.receptions import GrantRefused, plain
+from agent.exchange.receptions import LIFTED, GrantRefused, plain
 from agent.link import Link
 from agent.pull import letters
 from agent.pull.assembly import Assembler
 from agent.pull.session import Session
 from agent.worker import StreamState
 from proto.delivery import RECEIPT, signed
-from proto.errors import BatchCorrupt, Credential, ExchangeError, NotAdmitted, Poisoned, Refused
+from proto.errors import BatchCorrupt, Credential, ExchangeError, NotAdmitted, Refused, Transient
 from proto.signing import SignatureWrong, Verifier
 from proto.states import State
 from proto.v1 import exchange_pb2
@@ -45,10 +45,9 @@ class Pull:
         self._received, self._door, self._limits = received, door, limits
         self._incarnation = secrets.token_hex(16)
         self._session: Session | None = None
+        self._stopping = False
         self._verifier: Verifier | None = None
         self._parts = Assembler()
-        self._lifted: set[str] = set()
-        self._lock = threading.Lock()
         self._renew = threading.Event()
         """Asks for a new connection: it begins with how things are."""
 
@@ -67,7 +66,8 @@ class Pull:
             raise Credential(error.what, where=error.where, fix=fix) from error
         except Refused as error:
             self._drop()
-            raise Poisoned(
+            # The next call begins with how things are here, which central compares with how they are there.
+            raise Transient(
                 f"central refuses our call: {error.what}", where=error.where, fix=error.fix
             ) from error
         except BaseException:
@@ -78,8 +78,6 @@ class Pull:
     def retry(self, grant: str, who: str) -> Reception:
         """Let a held grant go on; central is told at the beginning of a new connection."""
         row = self._received.retry(grant, who)
-        with self._lock:
-            self._lifted.add(grant)
         self._renew.set()
         self.state.try_again()
         return row
@@ -95,7 +93,8 @@ class Pull:
             self._renew.set()
 
     def stop_waiting(self) -> None:
-        """Make a :meth:`step` that waits for central return soon."""
+        """Make a :meth:`step` that waits for central return soon, also one that only begins to."""
+        self._stopping = True
         if (session := self._session) is not None:
             session.give_up()
 
@@ -122,14 +121,15 @@ class Pull:
         grants = list(self._received.start().values())
         self._received.demand_room()
         window = (self._limits.window_deliveries, self._limits.window_bytes)
-        with self._lock:
-            lifted, self._lifted = self._lifted, set()
-        held = [row for row in grants if row.held and not row.over]
+        held = [row for row in grants if row.held and row.accepts]
+        lifted = [row for row in grants if row.code == LIFTED and row.accepts]
         first = [letters.hello(grants, self._incarnation, window)]
         first += [letters.held(row) for row in held]
-        first += [letters.lifted(grant) for grant in sorted(lifted - {row.grant_id for row in held})]
+        first += [letters.lifted(row) for row in lifted]
         self._parts = Assembler()
         self._session = session = Session(self._door, first)
+        if self._stopping:
+            session.give_up()
         self._verifier = session.welcome(self._limits.welcome_s)
         _log.info("pull_connected", grants=len(grants), held=len(held))
         self._show()
@@ -145,7 +145,7 @@ class Pull:
 
     def _show(self) -> None:
         grants = [row for row in self._received.grants().values() if row.accepts]
-        idle = all(row.proven_us >= row.received_us for row in grants)
+        idle = all(row.is_proven for row in grants)
         sentence = "waiting for what is delivered" if grants else "nothing is granted to this node"
         self.state.set(State.IDLE if idle else State.RUNNING, sentence)
 

@@ -19,8 +19,8 @@ from proto.errors import DiskBlocked, Fenced, Refused
 from proto.schema import Column, TableSchema
 from proto.states import State
 from proto.values import Kind
-from tests.support.deliveries import Share, came, gone, persons, rows_in
 from tests.support.exchanges import NODE, ROOMY
+from tests.support.parcels import Share, came, gone, persons, rows_in
 from tests.support.rows import PERSON
 
 pytest_plugins = ["tests.support.exchanges"]

@@ -19,7 +19,7 @@ from proto.states import State
 from proto.v1 import batch_pb2, exchange_pb2
 from tests.support.central import eventually
 from tests.support.consumer import Consumer
-from tests.support.deliveries import CONSUMER, Share, came, gone, in_parts, persons
+from tests.support.parcels import CONSUMER, Share, came, gone, in_parts, persons
 from tests.support.platform import Platform
 from tests.support.proxy import BadNet
 

@@ -13,7 +13,7 @@ from agent.worker import run_worker
 from proto.channel import TlsFiles
 from proto.states import State
 from tests.support.central import eventually
-from tests.support.deliveries import CONSUMER, rows_in
+from tests.support.parcels import CONSUMER, rows_in
 
 QUICK: Final = PullLimits(welcome_s=3.0)
 

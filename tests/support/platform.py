@@ -18,7 +18,7 @@ from proto.channel import PROTOCOL, SERVER_OPTIONS, TlsFiles, error_status, serv
 from proto.errors import ExchangeError
 from proto.signing import Signer
 from proto.v1 import exchange_pb2, exchange_pb2_grpc
-from tests.support.deliveries import CONSUMER, Share, in_parts
+from tests.support.parcels import CONSUMER, Share, in_parts
 
 WAIT_S: Final = 20.0
 
