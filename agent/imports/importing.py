@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, cast
 
 import structlog
 from sqlalchemy import Connection
@@ -14,7 +15,7 @@ from agent.exchange.inbound import as_here
 from agent.exchange.inbox import Kept
 from agent.imports.target import Cursor, Target
 from agent.worker import StreamState
-from proto.batch import Delta
+from proto.batch import Delta, Frames
 from proto.errors import Poisoned, Refused, TableHold
 from proto.schema import TableSchema
 from proto.states import State
@@ -90,33 +91,39 @@ class Importing:
         return max(wanted, key=lambda row: (row.accepts, row.received_us), default=None)
 
     def _bring(self, target: Target, before: Cursor | None, source: Connection, row: Reception) -> Cursor:
-        if before is None or not _same_table(before, row):
+        if before is None:
+            before = target.claim(row.grant_id)
+        if not _same_table(before, row):
             return self._copy(target, before, source, row)
         if before.seq == row.visible_seq:
             return before
         following = self._received.next_kept(source, row, before.generation, before.seq)
         if following is None or (following.generation, following.seq) != (before.generation, before.seq + 1):
             return self._copy(target, before, source, row)
+        if before.schema is not None and not target.is_there():
+            # Made anew by the first change, it would hold nothing else.
+            return self._copy(target, before, source, row)
         return self._follow(target, before, source, row)
 
-    def _copy(self, target: Target, before: Cursor | None, source: Connection, row: Reception) -> Cursor:
+    def _copy(self, target: Target, before: Cursor, source: Connection, row: Reception) -> Cursor:
         """All rows as they are at one moment, in one transaction; rows of another grant or copy go with it."""
-        had = before.schema if before else None
+        had = before.schema if target.is_there() else None
         schema = _named(row.reads, target.table)
         self.state.set(State.SNAPSHOT, "the table is copied anew")
         with target.moving(before) as connection:
-            if had is None:
-                target.refuse_strangers(connection)
-            elif schema is not None and had.fingerprint != schema.fingerprint:
+            if had is None or (schema is not None and had.fingerprint != schema.fingerprint):
                 target.replica.drop(connection, target.table)
             else:
                 target.replica.apply(connection, (Delta(had, truncated=True),))
             rows = 0
             if schema is not None and row.reads is not None:
                 target.replica.prepare(connection, schema)
-                for page in self._received.inbound.room(row).scan(source, row.reads):
-                    target.replica.apply(connection, (Delta(schema, inserts=page),))
-                    rows += page.count
+                pages = cast("Generator[Frames]", self._received.inbound.room(row).scan(source, row.reads))
+                # Left open by an error, its COPY would spoil the connection.
+                with closing(pages):
+                    for page in pages:
+                        target.replica.apply(connection, (Delta(schema, inserts=page),))
+                        rows += page.count
             now = Cursor(row.grant_id, row.generation, row.visible_seq, row.emptied, schema or had)
             target.move(connection, now)
         self.state.count(rows, 0)

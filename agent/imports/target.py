@@ -113,12 +113,29 @@ class Target:
         if not connection.execute(update(self._cursors).where(mine).values(**values)).rowcount:
             connection.execute(insert(self._cursors).values(name=self._name, **values))
 
-    def refuse_strangers(self, connection: Connection) -> None:
-        """Raise Refused when there is a table of this name that no import made: its rows are not ours to replace."""
-        name = self._name if self._schema is None else self.table
-        if inspect(connection).has_table(name, self._schema):
+    def claim(self, grant: str) -> Cursor:
+        """Say that the table will be ours, before it is made: where DDL commits by itself nobody else could tell.
+
+        Raises Refused when there is one that no import made: its rows are not ours to replace.
+        """
+        claimed = Cursor(grant)
+        with self.moving(None) as connection:
+            self._refuse_strangers(connection)
+            self.move(connection, claimed)
+        return claimed
+
+    def is_there(self) -> bool:
+        """Whether the table is still there."""
+        with self._translated(), self._engine.connect() as connection:
+            return self._exists(connection)
+
+    def _exists(self, connection: Connection) -> bool:
+        return inspect(connection).has_table(self._name, self._schema)
+
+    def _refuse_strangers(self, connection: Connection) -> None:
+        if self._exists(connection):
             raise Refused(
-                f"there is a table {name} already, which no import made",
+                f"there is a table {self._name} already, which no import made",
                 where=self.place,
                 fix="name another table in imports, or move that one away",
             )
