@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+
+import pytest
 
 from agent.exchange import Received, StoreLimits, migrate, open_exchange
 from agent.link import Address, Link
@@ -13,7 +16,8 @@ from agent.worker import run_worker
 from proto.channel import TlsFiles
 from proto.states import State
 from tests.support.central import eventually
-from tests.support.parcels import CONSUMER, rows_in
+from tests.support.parcels import CONSUMER, Share, rows_in
+from tests.support.platform import Platform
 
 QUICK: Final = PullLimits(welcome_s=3.0)
 
@@ -78,3 +82,26 @@ class Consumer:
         except BaseException as error:  # noqa: BLE001 - a bug ends the daemon; here it ends the test
             self.bug = error
         self.pull.close()
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[Platform]:
+    """A platform that listens."""
+    made = Platform(tmp_path / "platform").start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def consumer(tmp_path: Path, platform: Platform) -> Iterator[Consumer]:
+    """A node that receives."""
+    made = Consumer(tmp_path / "node", platform.target, platform.node())
+    yield made
+    made.close()
+
+
+def begin(consumer: Consumer, platform: Platform, *shares: Share) -> None:
+    """The consumer calls, and is told what is granted."""
+    consumer.start()
+    platform.visited()
+    platform.send(*(share.granted() for share in shares))
