@@ -155,6 +155,8 @@ class Heart:
         self._shapes: dict[tuple[str, str], node_pb2.TableShape] = {}
         self.allowed: frozenset[str] = frozenset()
         """Words of :data:`VERBS` that central may say; the department's settings decide."""
+        self.received: Callable[[], Sequence[node_pb2.ReceivedReport]] = tuple
+        """How each grant of other departments is here."""
         self.state, self.sentence = State.BACKING_OFF, "not yet connected to central"
         self.pace_s = 0.0
         """How often central wants to hear from us; 0 = it has not said."""
@@ -172,6 +174,7 @@ class Heart:
                 refused_commands=self._refused,
                 attestations=self._attestations.next(),
                 shapes=list(told.values()),
+                received=self.received(),
             )
             reply = self._link.heartbeat(request)
         except Refused as error:

@@ -1,4 +1,5 @@
-"""The only door to central: outwards, with mutual TLS, one connection per stream and another one for heartbeats.
+"""The only door to central: outwards, with mutual TLS, one connection per stream, one for what is delivered to us, and
+another one for heartbeats.
 
 Separate connections keep a slow transfer from holding up the sign of life (fault G4). Certificates are read anew for
 every connection; when the files change, connections say so and are opened again (fault G11).
@@ -6,19 +7,23 @@ every connection; when the files change, connections say so and are opened again
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 import grpc
 
 from proto.channel import CALL_DEADLINE_S, Identity, TlsFiles, channel, from_rpc, preflight, probe
-from proto.errors import Credential, ExchangeError, Transient
+from proto.errors import Busy, Credential, ExchangeError, Transient
 from proto.signing import Signer
-from proto.v1 import exchange_pb2, exchange_pb2_grpc, node_pb2, node_pb2_grpc
+from proto.v1 import desk_pb2, desk_pb2_grpc, exchange_pb2, exchange_pb2_grpc, node_pb2, node_pb2_grpc
 
 Stamps = tuple[tuple[int, int, int], ...]
+DESK_DEADLINE_S: Final = 25.0
+NOT_YET_S: Final = 60.0
+"""When to ask again a central that does not deliver yet."""
+_Reply = TypeVar("_Reply")
 _NOT_REACHED: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN)
 
 
@@ -78,6 +83,23 @@ class Link:
         """Open a connection of its own and send *requests* as central takes them. Raises Credential."""
         return PushCall(self._address, requests)
 
+    def pull_session(self, requests: Iterator[exchange_pb2.PullRequest]) -> PullCall:
+        """The same for what is delivered to us."""
+        return PullCall(self._address, requests)
+
+    def do(self, request: desk_pb2.DeskRequest) -> desk_pb2.DeskReply:
+        """Let a person of this department do something at central's desk. Raises what the desk raised."""
+        return self._at_desk(lambda desk: desk.Do(request, timeout=DESK_DEADLINE_S))  # type: ignore[no-any-return]
+
+    def verbs(self) -> desk_pb2.VerbsReply:
+        """What can be done at central's desk."""
+        ask = desk_pb2.VerbsRequest()
+        return self._at_desk(lambda desk: desk.Verbs(ask, timeout=DESK_DEADLINE_S))  # type: ignore[no-any-return]
+
+    def authorities(self) -> bytes:
+        """The certificates we trust, PEM; raises Credential."""
+        return self._address.tls.read()[0]
+
     def identity(self) -> Identity:
         """Who the certificate says we are; raises Credential if it cannot be used."""
         return preflight(self._address.tls)
@@ -96,6 +118,13 @@ class Link:
         if control is not None:
             control.close()
 
+    def _at_desk(self, ask: Callable[[desk_pb2_grpc.DeskStub], Any]) -> Any:
+        with self._address.open() as opened:
+            try:
+                return ask(desk_pb2_grpc.DeskStub(opened))  # type: ignore[no-untyped-call]
+            except grpc.RpcError as error:
+                raise self._address.explain(error) from error
+
     def _control_channel(self) -> grpc.Channel:
         stamps = self._address.stamps()
         if self._control is None or stamps != self._stamps:
@@ -111,21 +140,20 @@ class Link:
         return self._control
 
 
-class PushCall:
-    """One call of central's Push, on its own connection."""
+class Call(Generic[_Reply]):
+    """One call that stays open, on its own connection."""
 
-    def __init__(self, address: Address, requests: Iterator[exchange_pb2.PushRequest]) -> None:
+    def __init__(self, address: Address, begin: Callable[[exchange_pb2_grpc.ExchangeStub], Any]) -> None:
         self._address, self._stamps = address, address.stamps()
         self._channel = address.open()
-        stub = exchange_pb2_grpc.ExchangeStub(self._channel)  # type: ignore[no-untyped-call]
-        self._call = stub.Push(requests)
+        self._call = begin(exchange_pb2_grpc.ExchangeStub(self._channel))  # type: ignore[no-untyped-call]
 
-    def replies(self) -> Iterator[exchange_pb2.PushReply]:
+    def replies(self) -> Iterator[_Reply]:
         """What central says, until the call ends; raises what ended it."""
         try:
             yield from self._call
         except grpc.RpcError as error:
-            raise self._address.explain(error) from error
+            raise self._explained(error) from error
 
     def is_current(self) -> bool:
         """False when the certificate files changed since it was opened, and the new ones can be used."""
@@ -141,6 +169,29 @@ class PushCall:
         """End the call and its connection now."""
         self._call.cancel()
         self._channel.close()
+
+    def _explained(self, error: grpc.RpcError) -> ExchangeError:
+        return self._address.explain(error)
+
+
+class PushCall(Call[exchange_pb2.PushReply]):
+    """One call of central's Push."""
+
+    def __init__(self, address: Address, requests: Iterator[exchange_pb2.PushRequest]) -> None:
+        super().__init__(address, lambda exchange: exchange.Push(requests))
+
+
+class PullCall(Call[exchange_pb2.PullReply]):
+    """One call of central's Pull."""
+
+    def __init__(self, address: Address, requests: Iterator[exchange_pb2.PullRequest]) -> None:
+        super().__init__(address, lambda exchange: exchange.Pull(requests))
+
+    def _explained(self, error: grpc.RpcError) -> ExchangeError:
+        if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+            what = "central does not deliver anything yet; this way opens by itself once it does"
+            return Busy(what, fix="nothing to do here", retry_s=NOT_YET_S)
+        return super()._explained(error)
 
 
 def _stamp_of(path: Path) -> tuple[int, int, int]:

@@ -54,6 +54,7 @@ def plan(old: Settings, new: Settings) -> Plan:
         update={
             "node": old.node,
             "socket": old.socket,
+            "imports": old.imports,
             "central": _taking(old.central, new.central, _HOT_CENTRAL),
             "exchange": _taking(old.exchange, new.exchange, _HOT_EXCHANGE),
             "sources": tuple(_source(source, wanted.get(source.name, source)) for source in old.sources),

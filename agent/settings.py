@@ -111,13 +111,38 @@ class LimitsSettings(Section):
         return ReadLimits(rows=self.batch_rows, bytes=self.batch_bytes)
 
 
+class ImportSettings(Section):
+    """What is received goes on into a database of the business: the department's own step, off unless it is listed."""
+
+    grant: str = ""
+    """One grant, by its number; or ..."""
+    resource: str = ""
+    """... whatever is granted of one resource, by its code in the catalogue."""
+    url: SecretStr
+    room: str = ""
+    """The schema, or where there are none a prefix of the table's name; the account's own when empty."""
+    table: str = Field(min_length=1)
+
+    @property
+    def name(self) -> str:
+        """As people call it."""
+        return f"{self.grant or self.resource} into {self.table}"
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if bool(self.grant) == bool(self.resource):
+            raise ValueError("either grant or resource says what is imported")
+        return self
+
+
 class Settings(Section):
     """Everything ``agent.yaml`` may say."""
 
     node: Annotated[str, AfterValidator(_name)]
     central: CentralSettings
     exchange: ExchangeSettings = ExchangeSettings()  # type: ignore[call-arg]
-    sources: tuple[SourceSettings, ...] = Field(min_length=1)
+    sources: tuple[SourceSettings, ...] = ()
+    imports: tuple[ImportSettings, ...] = ()
     limits: LimitsSettings = LimitsSettings()  # type: ignore[call-arg]
     allow_commands: tuple[Verb, ...] = ("pause", "resume", "snapshot", "describe")
     socket: Annotated[Path, AfterValidator(_socket)] = DEFAULT_SOCKET
@@ -129,6 +154,9 @@ class Settings(Section):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two sources are called {twice[0]}")
+        targets = [(each.url.get_secret_value(), each.room, each.table) for each in self.imports]
+        if len(set(targets)) != len(targets):
+            raise ValueError("two imports go into one table")
         return self
 
     def stream(self, source: str) -> str:

@@ -12,7 +12,7 @@ from proto.v1 import node_pb2
 
 if TYPE_CHECKING:
     # Only for its types: whoever asks for a status should not wait for a database library to load.
-    from agent.exchange import Sizes, TableStatus
+    from agent.exchange import Reception, Sizes, TableStatus
     from agent.sources.source import Fading, Remark
 
 WORST_FIRST: Final = (
@@ -133,6 +133,54 @@ def _flow_sentence(view: View) -> str:
 def _with_fading(view: View, sentence: str) -> str:
     """Said in every state: a stream that stands still is the one whose log goes."""
     return "; ".join(filter(None, (sentence, view.fading.sentence if view.fading else "")))
+
+
+def received_report(row: Reception, pull: Snapshot) -> node_pb2.ReceivedReport:
+    """One grant of another department, as it stands here; *pull* is the way on which it comes."""
+    state, code, sentence, fix = _received_state(row, pull)
+    return node_pb2.ReceivedReport(
+        grant=row.grant_id,
+        state=state,
+        code=code,
+        sentence=sentence,
+        fix=fix,
+        version=row.version,
+        resource=row.resource,
+        resource_name=row.resource_name,
+        stream=row.stream,
+        table=row.name,
+        purpose=row.purpose,
+        valid_to_us=row.valid_to_us,
+        generation=row.generation,
+        seq=row.seq,
+        source_seq=row.source_seq,
+        receipt=row.receipt,
+        rows=row.rows,
+        bytes=row.size_bytes,
+        last_commit_us=row.last_commit_us,
+        received_us=row.received_us,
+        proven_us=row.proven_us,
+        rows_copied=row.rows_copied,
+        rows_expected=row.rows_expected,
+    )
+
+
+def _received_state(row: Reception, pull: Snapshot) -> tuple[State, str, str, str]:
+    if row.held or not row.accepts:
+        return row.state, row.code, row.why, row.fix
+    if pull.state not in FLOWING:
+        # What keeps all of them is said of each.
+        return pull.state, pull.code, pull.sentence, pull.fix
+    # Idle is proven, not assumed: the provider was looked at and had nothing more.
+    still = State.IDLE if row.is_proven else State.RUNNING
+    state = State.SNAPSHOT if row.copying else still
+    arrived = (
+        f"delivery {row.seq} arrived {ago(row.received_us)}" if row.received_us else MEANING[state].sentence
+    )
+    waiting = (
+        f"; parts of a large transaction wait from {row.visible_seq + 1}" if row.seq > row.visible_seq else ""
+    )
+    return state, state, f"{arrived}{waiting}{f'; {row.sentence}' if row.sentence else ''}", ""
 
 
 def ago(moment_us: int) -> str:

@@ -9,7 +9,7 @@ import os
 
 import typer
 
-from agent.cli import asking, inspecting, journal, quarantine, running, setup
+from agent.cli import asking, desk, inspecting, journal, quarantine, received, running, setup
 
 app = typer.Typer(
     name="exchange-agent",
@@ -29,6 +29,8 @@ app.command("pause", short_help="Stop a source until somebody resumes it.")(aski
 app.command("resume")(asking.resume)
 app.command("reload")(asking.reload)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(received.app, name="received")
+app.command("ask", short_help="What people decide at the platform's desk.")(desk.ask)
 app.add_typer(journal.app, name="journal")
 app.add_typer(inspecting.app, name="batch")
 

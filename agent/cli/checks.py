@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -13,10 +14,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from agent.daemon.node import version_of_us
 from agent.exchange import open_exchange
 from agent.exchange.store import server_of
+from agent.imports import Target
 from agent.jobs import WARN_DAYS
 from agent.link import Address, Link
 from agent.local import LocalClient
-from agent.settings import Settings
+from agent.settings import ImportSettings, Settings
 from agent.sources.kinds import SourceSettings, new_source
 from agent.sources.source import Finding, Forgetting, NoMirror
 from proto.errors import ExchangeError
@@ -37,6 +39,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
     for source in settings.sources:
         yield from _source(source)
         yield from _log_left(settings, source)
+    for each in settings.imports:
+        yield _found(f"import {each.name}", partial(_import, each, settings.node))
 
 
 def _found(name: str, look: Callable[[], Finding]) -> Finding:
@@ -127,6 +131,21 @@ def _log_left(settings: Settings, source: SourceSettings) -> Iterator[Finding]:
         return
     if found is not None:
         yield Finding(f"source {source.name}: log left", found.share < 1, found.sentence, found.fix)
+
+
+def _import(settings: ImportSettings, node: str) -> Finding:
+    """Proven by doing what it will do, and undoing it."""
+    target = Target(settings.url.get_secret_value(), node, settings.room, settings.table)
+    name = f"import {settings.name}"
+    try:
+        target.probe()
+    except SQLAlchemyError as error:
+        said = str(getattr(error, "orig", error)).strip().splitlines()[0]
+        fix = "let the account make tables there and write them"
+        return Finding(name, False, f"{target.place}: {said}", fix)
+    finally:
+        target.close()
+    return Finding(name, True, f"{target.place}: tables can be made and written there")
 
 
 def _source(settings: SourceSettings) -> Iterator[Finding]:

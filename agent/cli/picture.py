@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
@@ -52,6 +53,68 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     _console().print(grid)
 
 
+def received(status: local_pb2.AgentStatus) -> None:
+    """Print what other departments share with this one."""
+    if not status.received:
+        _console().print(Text(f"nothing is received yet: {status.pull_sentence}"))
+        return
+    _console().print(Group(*_receptions(status)))
+
+
+def reception(report: node_pb2.ReceivedReport) -> Iterator[str]:
+    """Everything there is to know of one grant, line by line."""
+    copied = (
+        f", {report.rows_copied:,} of about {report.rows_expected:,} copied" if report.rows_expected else ""
+    )
+    facts = {
+        "grant": f"{report.grant}, version {report.version}",
+        "state": f"{report.state}  {report.sentence}",
+        "what to do": report.fix,
+        "resource": f"{report.resource}  {report.resource_name}",
+        "purpose": report.purpose,
+        "from": f"{report.stream}, table {report.table}",
+        "until": _moment(report.valid_to_us),
+        "rows lie in": report.place or "nowhere: a later grant has its table",
+        "delivery": f"{report.generation}.{report.seq}, receipt {report.receipt or '–'}, batch {report.source_seq}",
+        "received": f"{report.rows:,} rows, {_size(report.bytes)}{copied}",
+        "last change": _moment(report.last_commit_us),
+        "arrived": _moment(report.received_us),
+        "nothing newer": f"proven {_moment(report.proven_us)}",
+    }
+    yield from (f"{name:<14}{value}" for name, value in facts.items() if value)
+    for each in report.imports:
+        yield f"{'import':<14}{each.name}  {each.state}  {each.sentence}"
+        if each.fix:
+            yield f"{'what to do':<14}{each.fix}"
+
+
+def _receptions(status: local_pb2.AgentStatus) -> list[RenderableType]:
+    grid = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    for title in ("grant", "resource", "from", "until", "state", "rows", "last change"):
+        grid.add_column(title, overflow="fold")
+    for each in status.received:
+        changed = ago(each.last_commit_us) if each.last_commit_us else "–"
+        until = _moment(each.valid_to_us)[:10]
+        words = (each.grant, each.resource_name or each.resource, each.stream, until)
+        grid.add_row(*map(Text, words), _state(each.state), Text(f"{each.rows:,}"), Text(changed))
+    parts: list[RenderableType] = [grid]
+    for each in status.received:
+        if each.state not in _WELL:
+            parts.append(_indented(_held(each.grant, each.sentence, each.fix)))
+        stopped = [step for step in each.imports if step.state not in _WELL]
+        parts += [_indented(_held(f"import {step.name}", step.sentence, step.fix)) for step in stopped]
+    return parts
+
+
+def _held(name: str, sentence: str, fix: str) -> Text:
+    why = Text.assemble((name, "bold"), ": ", sentence)
+    return why.append(f"\n→ {fix}", style="bold") if fix else why
+
+
+def _moment(us: int) -> str:
+    return f"{datetime.fromtimestamp(us / 1_000_000, UTC):%Y-%m-%d %H:%M:%S} UTC" if us else "–"
+
+
 def _console() -> Console:
     # Into a pipe or a log nothing is wrapped, so that lines can be searched.
     return Console() if sys.stdout.isatty() else Console(width=200)
@@ -68,7 +131,18 @@ def _picture(status: local_pb2.AgentStatus) -> RenderableType:
         f"exchange  {status.exchange}",
         f"  {_size(status.free_disk_bytes)} free" if status.free_disk_bytes else "",
     )
-    return Group(head, *(part for stream in status.streams for part in _stream(stream)))
+    parts = [part for stream in status.streams for part in _stream(stream)]
+    if status.received or status.pull_state not in ("", *_WELL):
+        parts.append(
+            Text.assemble(
+                "\n", ("received", "bold"), "  ", _state(status.pull_state), f"  {status.pull_sentence}"
+            )
+        )
+        if status.pull_fix:
+            parts.append(_indented(Text(f"→ {status.pull_fix}", style="bold")))
+    if status.received:
+        parts += map(_indented, _receptions(status))
+    return Group(head, *parts)
 
 
 def _stream(stream: node_pb2.StreamReport) -> list[RenderableType]:
@@ -127,8 +201,7 @@ def _bar(report: node_pb2.TableReport) -> RenderableType:
 
 
 def _why(report: node_pb2.TableReport) -> Text:
-    why = Text.assemble((report.table, "bold"), ": ", report.sentence)
-    return why.append(f"\n→ {report.fix}", style="bold") if report.fix else why
+    return _held(report.table, report.sentence, report.fix)
 
 
 def _state(word: str) -> Text:

@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import make_url
 
 from agent.daemon.lane import Lane, Surroundings
+from agent.daemon.receiving import Receiving
 from agent.exchange import Ballast, Exchange, migrate, open_exchange
 from agent.jobs import CONNECTED, CertificateWatch, Heart, Jobs
 from agent.link import Address, Link
@@ -23,7 +24,7 @@ from agent.worker import Backoff
 from proto.errors import Halt, Refused, Transient
 from proto.process import load_settings, set_level
 from proto.states import State
-from proto.v1 import local_pb2, node_pb2
+from proto.v1 import desk_pb2, local_pb2, node_pb2
 
 HEARTBEAT: Final = "heartbeat"
 NOTICE_EVERY_S: Final = 0.5
@@ -68,10 +69,13 @@ class Node:
             )
             for source in settings.sources
         }
-        self._ballast = Ballast(self._engine, next(iter(self._lanes.values())).exchange.room)
-        for lane in self._lanes.values():
-            lane.exchange.room.when_full = self._ballast.drop
+        self._receiving = Receiving(settings, self._engine, around)
+        self._room = self._receiving.received.room
+        self._ballast = Ballast(self._engine, self._room)
+        for room in (self._room, *(lane.exchange.room for lane in self._lanes.values())):
+            room.when_full = self._ballast.drop
         self._heart = Heart(self._link, self, version_of_us(), self.reports)
+        self._heart.received = lambda: self._receiving.reports(to_central=True)
         self._heart.allowed = frozenset(settings.allow_commands)
         self._jobs = Jobs(on_bug)
         self._pace_s = float(central.heartbeat_s)
@@ -91,17 +95,19 @@ class Node:
         self._door.start()
         for lane in self._lanes.values():
             lane.start()
+        self._receiving.start()
         self._keep_time()
         self._jobs.start()
 
     def is_alive(self) -> bool:
         """Whether every worker's thread runs."""
-        return all(lane.is_alive() for lane in self._lanes.values())
+        return self._receiving.is_alive() and all(lane.is_alive() for lane in self._lanes.values())
 
     def stop(self) -> bool:
         """End everything in order; False when something did not end in time. Safe either way."""
         self._jobs.stop()
-        ended = _all_end([lane.stop_capture for lane in self._lanes.values()], CAPTURE_STOP_S)
+        first = [self._receiving.stop, *(lane.stop_capture for lane in self._lanes.values())]
+        ended = _all_end(first, CAPTURE_STOP_S)
         ended &= _all_end([lane.stop_push for lane in self._lanes.values()], PUSH_STOP_S)
         self._door.stop()
         self._link.close()
@@ -114,9 +120,11 @@ class Node:
     def status(self) -> local_pb2.AgentStatus:
         """Everything worth knowing now."""
         link = (self._heart.state, self._heart.sentence)
-        if link[0] is State.BACKING_OFF and any(lane.is_connected for lane in self._lanes.values()):
+        connected = self._receiving.is_connected or any(lane.is_connected for lane in self._lanes.values())
+        if link[0] is State.BACKING_OFF and connected:
             # An open session knows better than a heartbeat that failed before it.
             link = CONNECTED
+        pull_state, pull_sentence, pull_fix = self._receiving.state
         return local_pb2.AgentStatus(
             node=self.settings.node,
             version=version_of_us(),
@@ -125,8 +133,12 @@ class Node:
             link_state=link[0],
             link_sentence=link[1],
             exchange=_place(self.settings),
-            free_disk_bytes=next(iter(self._lanes.values())).exchange.free_bytes() or 0,
+            free_disk_bytes=self._room.free_bytes() or 0,
             streams=self.reports(),
+            received=self._receiving.reports(),
+            pull_state=pull_state,
+            pull_sentence=pull_sentence,
+            pull_fix=pull_fix,
         )
 
     def reports(self) -> Sequence[node_pb2.StreamReport]:
@@ -138,7 +150,9 @@ class Node:
         return self._each(source, lambda lane: lane.pause(who), "paused")
 
     def resume(self, source: str, who: str) -> str:
-        """Let one source, or all, go on."""
+        """Let one source, or all and what is received, go on."""
+        if not source:
+            self._receiving.resume()
         return self._each(source, lambda lane: lane.resume(who), "resumed")
 
     def snapshot(self, source: str, table: str, who: str) -> str:
@@ -196,6 +210,18 @@ class Node:
         lane.exchange.skip(request.table, request.id, request.who, request.reason)
         return f"entry {request.id} of {request.table} is left out, on record"
 
+    def retry_received(self, grant: str, who: str) -> str:
+        """Let a held grant, or an import of it, go on."""
+        return self._receiving.retry(grant, who)
+
+    def ask(self, request: desk_pb2.DeskRequest) -> desk_pb2.DeskReply:
+        """What a person of the department decides at central's desk, through this node's identity."""
+        return self._link.do(request)
+
+    def verbs(self) -> desk_pb2.VerbsReply:
+        """What can be done there."""
+        return self._link.verbs()
+
     # Inside
 
     def _prepare(self) -> None:
@@ -220,6 +246,7 @@ class Node:
     def _apply(self, settings: Settings) -> None:
         for source in settings.sources:
             self._lanes[source.name].change(settings, source)
+        self._receiving.change(settings)
         set_level(settings.log_level)
         self._heart.allowed = frozenset(settings.allow_commands)
         changed = settings.central.heartbeat_s != self.settings.central.heartbeat_s
@@ -244,7 +271,7 @@ class Node:
             self._jobs.every(self._pace_s, HEARTBEAT, self._beat, at_once=False)
 
     def _standing(self) -> list[object]:
-        return [lane.standing() for lane in self._lanes.values()]
+        return [self._receiving.standing(), *(lane.standing() for lane in self._lanes.values())]
 
     def _notice(self) -> None:
         """What changed for the worse or the better is told at once, and so is the state of the link."""
@@ -265,7 +292,8 @@ class Node:
             return next(iter(self._lanes.values()))
         lane = self._lanes.get(source)
         if lane is None:
-            what = f"there is no source {source}" if source else "there are several sources"
+            several = not source and self._lanes
+            what = "there are several sources" if several else f"there is no source {source}".rstrip()
             raise Refused(what, where=self.settings.node, fix=f"name one of: {', '.join(self._lanes)}")
         return lane
 

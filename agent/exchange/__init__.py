@@ -5,17 +5,23 @@ from agent.exchange.checkpoints import Checkpoint, Pause
 from agent.exchange.exchange import Exchange
 from agent.exchange.outbox import Sizes
 from agent.exchange.quarantine import Entry
+from agent.exchange.received import Received
+from agent.exchange.receptions import Announced, Parcel, Reception
 from agent.exchange.room import StoreLimits
 from agent.exchange.store import migrate, open_exchange
 from agent.exchange.tablestates import CopyState, TableStatus
 
 __all__ = [
+    "Announced",
     "Ballast",
     "Checkpoint",
     "CopyState",
     "Entry",
     "Exchange",
+    "Parcel",
     "Pause",
+    "Received",
+    "Reception",
     "Sizes",
     "StoreLimits",
     "TableStatus",

@@ -110,6 +110,10 @@ class MysqlPlace:
     def file(self, engine: Engine) -> None:
         """Its server's, perhaps on another machine."""
 
+    def hold_still(self, connection: Connection) -> None:
+        """For this transaction alone."""
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+
     def give_back(self, engine: Engine) -> None:
         """InnoDB uses the room again; its files do not shrink."""
 

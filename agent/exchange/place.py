@@ -54,6 +54,10 @@ class Place(Protocol):
         """The database's file; None where it is a server's."""
         ...
 
+    def hold_still(self, connection: Connection) -> None:
+        """First in a transaction that reads: let all of it see one moment."""
+        ...
+
     def give_back(self, engine: Engine) -> None:
         """Return room that deleted rows held, where the database does not do so by itself."""
         ...

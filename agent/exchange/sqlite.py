@@ -109,6 +109,9 @@ class SqlitePlace:
         """The one all of it is in."""
         return _file(engine)
 
+    def hold_still(self, connection: Connection) -> None:
+        """Every transaction of SQLite's does."""
+
     def give_back(self, engine: Engine) -> None:
         """Shrink the file by what pruning freed; otherwise it keeps its largest size for ever."""
         with engine.begin() as connection:

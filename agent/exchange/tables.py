@@ -26,6 +26,9 @@ class Tables:
     table_state: Table
     quarantine: Table
     audit: Table
+    received: Table
+    recalled: Table
+    inbox: Table
 
 
 @cache
@@ -39,6 +42,9 @@ def tables(schema: str | None, prefix: str) -> Tables:
         Table(f"{prefix}table_state", metadata, *_table_state()),
         Table(f"{prefix}quarantine", metadata, *_quarantine()),
         Table(f"{prefix}audit", metadata, *_audit()),
+        Table(f"{prefix}received", metadata, *_received()),
+        Table(f"{prefix}recalled", metadata, *_recalled()),
+        Table(f"{prefix}inbox", metadata, *_inbox()),
     )
 
 
@@ -146,4 +152,34 @@ def _audit() -> list[Column[str] | Column[int]]:
         _text("who"),
         _text("name"),
         _text("facts"),
+    ]
+
+
+def _received() -> list[Column[str] | Column[int] | Column[bytes] | Column[bool]]:
+    return [
+        _text("grant_id", key=True),
+        *(_text(name) for name in ("said", "sentence", "resource", "resource_name", "stream", "name")),
+        *(_text(name) for name in ("purpose", "receipt", "room", "place")),
+        *(_text(name) for name in ("state", "code", "why", "fix")),
+        *(_number(name) for name in ("version", "valid_to_us", "generation", "seq", "visible_seq")),
+        *(_number(name) for name in ("source_seq", "rows", "size_bytes", "last_commit_us", "received_us")),
+        *(_number(name) for name in ("proven_us", "rows_copied", "rows_expected", "emptied", "kept_bytes")),
+        Column("copying", Boolean, nullable=False),
+        Column("over", Boolean, nullable=False),
+        _bytes("digest"),
+        _bytes("schema"),
+    ]
+
+
+def _recalled() -> list[Column[str] | Column[int]]:
+    return [_text("grant_id", key=True), _text("recall", key=True), _number("rows"), _number("at_us")]
+
+
+def _inbox() -> list[Column[str] | Column[int] | Column[bytes]]:
+    return [
+        _text("grant_id", key=True),
+        _number("generation", key=True),
+        _number("seq", key=True),
+        _bytes("header"),
+        _bytes("payload"),
     ]

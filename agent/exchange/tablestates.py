@@ -131,7 +131,7 @@ class TableStates:
             "sentence": status.sentence,
             "fix": status.fix,
             "since_us": status.since_us,
-            "schema": _schema_bytes(status.schema),
+            "schema": schema_bytes(status.schema),
             "generation": status.copy.generation,
             "begun": status.copy.begun,
             "copied": status.copy.copied,
@@ -170,15 +170,17 @@ def _status(row: RowMapping) -> TableStatus:
         row["fix"],
         row["since_us"],
         copy,
-        _schema_of(bytes(row["schema"])),
+        schema_of(bytes(row["schema"])),
         row["mark"],
     )
 
 
-def _schema_bytes(schema: TableSchema | None) -> bytes:
+def schema_bytes(schema: TableSchema | None) -> bytes:
+    """A schema as it is stored; nothing for none."""
     # The header of a batch that holds nothing but this schema: no second format to keep in step.
     return codec.encode(Batch("", (Delta(schema),)))[0] if schema else b""
 
 
-def _schema_of(header: bytes) -> TableSchema | None:
+def schema_of(header: bytes) -> TableSchema | None:
+    """What :func:`schema_bytes` stored."""
     return codec.decode(header, b"").deltas[0].schema if header else None

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import pwd
+import socket
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import grpc
 
-from proto.channel import from_rpc
+from proto.channel import MAX_MESSAGE_BYTES, from_rpc
 from proto.errors import Refused, Transient
-from proto.v1 import local_pb2, local_pb2_grpc
+from proto.v1 import desk_pb2, local_pb2, local_pb2_grpc
 
 DEADLINE_S: Final = 30.0
+_OPTIONS: Final = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES))
 
 
 class NotRunning(Refused):
@@ -29,7 +31,7 @@ class LocalClient:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._who = whoami()
-        self._channel = grpc.insecure_channel(f"unix:{path}", (("grpc.enable_http_proxy", 0),))
+        self._channel = grpc.insecure_channel(f"unix:{path}", _OPTIONS)
         self._stub = local_pb2_grpc.LocalStub(self._channel)  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Self:
@@ -73,6 +75,20 @@ class LocalClient:
         """Leave one held entry out for good."""
         return self._do("SkipQuarantine", request)
 
+    def retry_received(self, grant: str) -> str:
+        """Let a held grant of another department, or an import of it, go on."""
+        return self._do("RetryReceived", local_pb2.ReceivedRequest(grant=grant, who=self._who))
+
+    def ask(self, verb: str, arguments: str, person: str) -> str:
+        """Do something at central's desk; its answer, JSON."""
+        request = desk_pb2.DeskRequest(verb=verb, arguments=arguments, person=person)
+        answer: desk_pb2.DeskReply = self._ask("Ask", request)
+        return answer.answer
+
+    def verbs(self) -> list[desk_pb2.VerbDescription]:
+        """What can be done there."""
+        return list(self._ask("Verbs", desk_pb2.VerbsRequest()).verbs)
+
     def _do(self, call: str, request: Any) -> str:
         answer: local_pb2.Done = self._ask(call, request)
         return answer.sentence
@@ -82,7 +98,8 @@ class LocalClient:
             return getattr(self._stub, call)(request, timeout=DEADLINE_S)
         except grpc.RpcError as error:
             meant = from_rpc(error)
-            if type(meant) is Transient and error.code() is grpc.StatusCode.UNAVAILABLE:
+            unavailable = type(meant) is Transient and error.code() is grpc.StatusCode.UNAVAILABLE
+            if unavailable and not _answers(self._path):
                 raise self._not_running() from error
             raise meant from error
 
@@ -107,6 +124,16 @@ def whoami() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return f"uid {os.getuid()}"
+
+
+def _answers(path: Path) -> bool:
+    """Whether somebody listens there; then what was not available lies behind the agent."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        try:
+            door.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def _may_open(path: Path) -> bool:

@@ -13,7 +13,7 @@ import grpc
 
 from proto.channel import error_status
 from proto.errors import ExchangeError, Refused
-from proto.v1 import local_pb2, local_pb2_grpc
+from proto.v1 import desk_pb2, local_pb2, local_pb2_grpc
 
 THREADS: Final = 4
 GRACE_S: Final = 1.0
@@ -55,6 +55,18 @@ class Control(Protocol):
 
     def skip(self, request: local_pb2.SkipQuarantineRequest) -> str:
         """Leave one held entry out for good; it is recorded who said so."""
+        ...
+
+    def retry_received(self, grant: str, who: str) -> str:
+        """Let a held grant of another department, or an import of it, go on."""
+        ...
+
+    def ask(self, request: desk_pb2.DeskRequest) -> desk_pb2.DeskReply:
+        """Let a person of the department do something at central's desk."""
+        ...
+
+    def verbs(self) -> desk_pb2.VerbsReply:
+        """What can be done at central's desk."""
         ...
 
 
@@ -127,6 +139,18 @@ class _Service(local_pb2_grpc.LocalServicer):
         self, request: local_pb2.SkipQuarantineRequest, context: grpc.ServicerContext
     ) -> local_pb2.Done:
         return _done(context, lambda: self._control.skip(request))
+
+    def RetryReceived(  # noqa: N802
+        self, request: local_pb2.ReceivedRequest, context: grpc.ServicerContext
+    ) -> local_pb2.Done:
+        return _done(context, lambda: self._control.retry_received(request.grant, request.who or OPERATOR))
+
+    def Ask(self, request: desk_pb2.DeskRequest, context: grpc.ServicerContext) -> desk_pb2.DeskReply:  # noqa: N802
+        return _answer(context, lambda: self._control.ask(request))
+
+    def Verbs(self, request: desk_pb2.VerbsRequest, context: grpc.ServicerContext) -> desk_pb2.VerbsReply:  # noqa: N802
+        del request
+        return _answer(context, self._control.verbs)
 
 
 def _answer(context: grpc.ServicerContext, ask: Callable[[], _Answer]) -> _Answer:

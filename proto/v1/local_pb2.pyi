@@ -1,3 +1,4 @@
+from proto.v1 import desk_pb2 as _desk_pb2
 from proto.v1 import node_pb2 as _node_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -12,7 +13,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class AgentStatus(_message.Message):
-    __slots__ = ("node", "version", "started_us", "central", "link_state", "link_sentence", "exchange", "free_disk_bytes", "streams")
+    __slots__ = ("node", "version", "started_us", "central", "link_state", "link_sentence", "exchange", "free_disk_bytes", "streams", "received", "pull_state", "pull_sentence", "pull_fix")
     NODE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STARTED_US_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +23,10 @@ class AgentStatus(_message.Message):
     EXCHANGE_FIELD_NUMBER: _ClassVar[int]
     FREE_DISK_BYTES_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    PULL_STATE_FIELD_NUMBER: _ClassVar[int]
+    PULL_SENTENCE_FIELD_NUMBER: _ClassVar[int]
+    PULL_FIX_FIELD_NUMBER: _ClassVar[int]
     node: str
     version: str
     started_us: int
@@ -31,7 +36,11 @@ class AgentStatus(_message.Message):
     exchange: str
     free_disk_bytes: int
     streams: _containers.RepeatedCompositeFieldContainer[_node_pb2.StreamReport]
-    def __init__(self, node: _Optional[str] = ..., version: _Optional[str] = ..., started_us: _Optional[int] = ..., central: _Optional[str] = ..., link_state: _Optional[str] = ..., link_sentence: _Optional[str] = ..., exchange: _Optional[str] = ..., free_disk_bytes: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[_node_pb2.StreamReport, _Mapping]]] = ...) -> None: ...
+    received: _containers.RepeatedCompositeFieldContainer[_node_pb2.ReceivedReport]
+    pull_state: str
+    pull_sentence: str
+    pull_fix: str
+    def __init__(self, node: _Optional[str] = ..., version: _Optional[str] = ..., started_us: _Optional[int] = ..., central: _Optional[str] = ..., link_state: _Optional[str] = ..., link_sentence: _Optional[str] = ..., exchange: _Optional[str] = ..., free_disk_bytes: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[_node_pb2.StreamReport, _Mapping]]] = ..., received: _Optional[_Iterable[_Union[_node_pb2.ReceivedReport, _Mapping]]] = ..., pull_state: _Optional[str] = ..., pull_sentence: _Optional[str] = ..., pull_fix: _Optional[str] = ...) -> None: ...
 
 class StreamRequest(_message.Message):
     __slots__ = ("source", "who")
@@ -50,6 +59,14 @@ class TableRequest(_message.Message):
     table: str
     who: str
     def __init__(self, source: _Optional[str] = ..., table: _Optional[str] = ..., who: _Optional[str] = ...) -> None: ...
+
+class ReceivedRequest(_message.Message):
+    __slots__ = ("grant", "who")
+    GRANT_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    grant: str
+    who: str
+    def __init__(self, grant: _Optional[str] = ..., who: _Optional[str] = ...) -> None: ...
 
 class ReloadRequest(_message.Message):
     __slots__ = ()

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from proto.v1 import desk_pb2 as proto_dot_v1_dot_desk__pb2
 from proto.v1 import local_pb2 as proto_dot_v1_dot_local__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -74,6 +75,21 @@ class LocalStub:
                 request_serializer=proto_dot_v1_dot_local__pb2.SkipQuarantineRequest.SerializeToString,
                 response_deserializer=proto_dot_v1_dot_local__pb2.Done.FromString,
                 _registered_method=True)
+        self.RetryReceived = channel.unary_unary(
+                '/exchange.v1.Local/RetryReceived',
+                request_serializer=proto_dot_v1_dot_local__pb2.ReceivedRequest.SerializeToString,
+                response_deserializer=proto_dot_v1_dot_local__pb2.Done.FromString,
+                _registered_method=True)
+        self.Ask = channel.unary_unary(
+                '/exchange.v1.Local/Ask',
+                request_serializer=proto_dot_v1_dot_desk__pb2.DeskRequest.SerializeToString,
+                response_deserializer=proto_dot_v1_dot_desk__pb2.DeskReply.FromString,
+                _registered_method=True)
+        self.Verbs = channel.unary_unary(
+                '/exchange.v1.Local/Verbs',
+                request_serializer=proto_dot_v1_dot_desk__pb2.VerbsRequest.SerializeToString,
+                response_deserializer=proto_dot_v1_dot_desk__pb2.VerbsReply.FromString,
+                _registered_method=True)
 
 
 class LocalServicer:
@@ -127,6 +143,25 @@ class LocalServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryReceived(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Ask(self, request, context):
+        """What the department's people decide at central's desk, through their node's identity.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Verbs(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LocalServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -169,6 +204,21 @@ def add_LocalServicer_to_server(servicer, server):
                     servicer.SkipQuarantine,
                     request_deserializer=proto_dot_v1_dot_local__pb2.SkipQuarantineRequest.FromString,
                     response_serializer=proto_dot_v1_dot_local__pb2.Done.SerializeToString,
+            ),
+            'RetryReceived': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryReceived,
+                    request_deserializer=proto_dot_v1_dot_local__pb2.ReceivedRequest.FromString,
+                    response_serializer=proto_dot_v1_dot_local__pb2.Done.SerializeToString,
+            ),
+            'Ask': grpc.unary_unary_rpc_method_handler(
+                    servicer.Ask,
+                    request_deserializer=proto_dot_v1_dot_desk__pb2.DeskRequest.FromString,
+                    response_serializer=proto_dot_v1_dot_desk__pb2.DeskReply.SerializeToString,
+            ),
+            'Verbs': grpc.unary_unary_rpc_method_handler(
+                    servicer.Verbs,
+                    request_deserializer=proto_dot_v1_dot_desk__pb2.VerbsRequest.FromString,
+                    response_serializer=proto_dot_v1_dot_desk__pb2.VerbsReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -387,6 +437,87 @@ class Local:
             '/exchange.v1.Local/SkipQuarantine',
             proto_dot_v1_dot_local__pb2.SkipQuarantineRequest.SerializeToString,
             proto_dot_v1_dot_local__pb2.Done.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryReceived(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.Local/RetryReceived',
+            proto_dot_v1_dot_local__pb2.ReceivedRequest.SerializeToString,
+            proto_dot_v1_dot_local__pb2.Done.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Ask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.Local/Ask',
+            proto_dot_v1_dot_desk__pb2.DeskRequest.SerializeToString,
+            proto_dot_v1_dot_desk__pb2.DeskReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Verbs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.Local/Verbs',
+            proto_dot_v1_dot_desk__pb2.VerbsRequest.SerializeToString,
+            proto_dot_v1_dot_desk__pb2.VerbsReply.FromString,
             options,
             channel_credentials,
             insecure,

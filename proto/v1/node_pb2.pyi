@@ -126,8 +126,80 @@ class StreamReport(_message.Message):
     read_us: int
     def __init__(self, stream: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., position: _Optional[str] = ..., captured_seq: _Optional[int] = ..., acknowledged_seq: _Optional[int] = ..., waiting_batches: _Optional[int] = ..., waiting_bytes: _Optional[int] = ..., source_lag_us: _Optional[int] = ..., push_lag_us: _Optional[int] = ..., marker_us: _Optional[int] = ..., retained_log_bytes: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., rows_per_s: _Optional[float] = ..., bytes_per_s: _Optional[float] = ..., tables: _Optional[_Iterable[_Union[TableReport, _Mapping]]] = ..., read_us: _Optional[int] = ...) -> None: ...
 
+class ReceivedReport(_message.Message):
+    __slots__ = ("grant", "state", "code", "sentence", "fix", "version", "resource", "resource_name", "stream", "table", "purpose", "valid_to_us", "generation", "seq", "source_seq", "receipt", "rows", "bytes", "last_commit_us", "received_us", "proven_us", "rows_copied", "rows_expected", "place", "imports")
+    GRANT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    SENTENCE_FIELD_NUMBER: _ClassVar[int]
+    FIX_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_NAME_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    VALID_TO_US_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_SEQ_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    LAST_COMMIT_US_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_US_FIELD_NUMBER: _ClassVar[int]
+    PROVEN_US_FIELD_NUMBER: _ClassVar[int]
+    ROWS_COPIED_FIELD_NUMBER: _ClassVar[int]
+    ROWS_EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    IMPORTS_FIELD_NUMBER: _ClassVar[int]
+    grant: str
+    state: str
+    code: str
+    sentence: str
+    fix: str
+    version: int
+    resource: str
+    resource_name: str
+    stream: str
+    table: str
+    purpose: str
+    valid_to_us: int
+    generation: int
+    seq: int
+    source_seq: int
+    receipt: str
+    rows: int
+    bytes: int
+    last_commit_us: int
+    received_us: int
+    proven_us: int
+    rows_copied: int
+    rows_expected: int
+    place: str
+    imports: _containers.RepeatedCompositeFieldContainer[ImportReport]
+    def __init__(self, grant: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., version: _Optional[int] = ..., resource: _Optional[str] = ..., resource_name: _Optional[str] = ..., stream: _Optional[str] = ..., table: _Optional[str] = ..., purpose: _Optional[str] = ..., valid_to_us: _Optional[int] = ..., generation: _Optional[int] = ..., seq: _Optional[int] = ..., source_seq: _Optional[int] = ..., receipt: _Optional[str] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., last_commit_us: _Optional[int] = ..., received_us: _Optional[int] = ..., proven_us: _Optional[int] = ..., rows_copied: _Optional[int] = ..., rows_expected: _Optional[int] = ..., place: _Optional[str] = ..., imports: _Optional[_Iterable[_Union[ImportReport, _Mapping]]] = ...) -> None: ...
+
+class ImportReport(_message.Message):
+    __slots__ = ("name", "state", "code", "sentence", "fix", "generation", "seq")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    SENTENCE_FIELD_NUMBER: _ClassVar[int]
+    FIX_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    state: str
+    code: str
+    sentence: str
+    fix: str
+    generation: int
+    seq: int
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., generation: _Optional[int] = ..., seq: _Optional[int] = ...) -> None: ...
+
 class HeartbeatRequest(_message.Message):
-    __slots__ = ("version", "clock_us", "streams", "done_commands", "refused_commands", "attestations", "shapes", "release")
+    __slots__ = ("version", "clock_us", "streams", "done_commands", "refused_commands", "attestations", "shapes", "release", "received")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CLOCK_US_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
@@ -136,6 +208,7 @@ class HeartbeatRequest(_message.Message):
     ATTESTATIONS_FIELD_NUMBER: _ClassVar[int]
     SHAPES_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
     version: str
     clock_us: int
     streams: _containers.RepeatedCompositeFieldContainer[StreamReport]
@@ -144,7 +217,8 @@ class HeartbeatRequest(_message.Message):
     attestations: _containers.RepeatedCompositeFieldContainer[Attestation]
     shapes: _containers.RepeatedCompositeFieldContainer[TableShape]
     release: int
-    def __init__(self, version: _Optional[str] = ..., clock_us: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamReport, _Mapping]]] = ..., done_commands: _Optional[_Iterable[int]] = ..., refused_commands: _Optional[_Iterable[int]] = ..., attestations: _Optional[_Iterable[_Union[Attestation, _Mapping]]] = ..., shapes: _Optional[_Iterable[_Union[TableShape, _Mapping]]] = ..., release: _Optional[int] = ...) -> None: ...
+    received: _containers.RepeatedCompositeFieldContainer[ReceivedReport]
+    def __init__(self, version: _Optional[str] = ..., clock_us: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamReport, _Mapping]]] = ..., done_commands: _Optional[_Iterable[int]] = ..., refused_commands: _Optional[_Iterable[int]] = ..., attestations: _Optional[_Iterable[_Union[Attestation, _Mapping]]] = ..., shapes: _Optional[_Iterable[_Union[TableShape, _Mapping]]] = ..., release: _Optional[int] = ..., received: _Optional[_Iterable[_Union[ReceivedReport, _Mapping]]] = ...) -> None: ...
 
 class Command(_message.Message):
     __slots__ = ("id", "verb", "stream", "table", "who")

@@ -19,7 +19,7 @@ from central.store import reading
 from proto.channel import Identity, TlsFiles
 from proto.errors import Credential, Refused, Transient
 from proto.states import State
-from proto.v1 import local_pb2, node_pb2
+from proto.v1 import desk_pb2, local_pb2, node_pb2
 from tests.support.central import TestCentral, eventually
 from tests.support.department import NODE
 
@@ -72,6 +72,19 @@ class Steered:
         """Told to try again."""
         self.told.append(("retry", source, table))
         return "flows again"
+
+    def retry_received(self, grant: str, who: str) -> str:
+        """Told to let a grant go on."""
+        self.told.append(("retry_received", grant))
+        return "goes on"
+
+    def ask(self, request: desk_pb2.DeskRequest) -> desk_pb2.DeskReply:
+        """Nobody is asked."""
+        raise Refused(f"there is no desk for {request.verb}")
+
+    def verbs(self) -> desk_pb2.VerbsReply:
+        """There are none."""
+        return desk_pb2.VerbsReply()
 
     def skip(self, request: local_pb2.SkipQuarantineRequest) -> str:
         """Told to leave out."""
