@@ -99,9 +99,11 @@ limits:
   gathering_bytes: 536870912
   # Bytes of accepted batches kept in memory for the appliers; beyond it they read from the ledger.
   handover_bytes: 134217728
-  # Threads that accept, and threads that apply; together with four more, the database connections.
+  # Threads that accept, apply and deliver; together with four more, the database connections.
   intake_threads: 8
   apply_threads: 4
+  # Threads that bring granted data to its consumers.
+  delivery_threads: 4
 
 # Accepted batches are kept this long after they were applied.
 ledger:
