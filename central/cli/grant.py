@@ -141,6 +141,15 @@ def revoke(
         _say(desk.do("grant.revoke", grant=number, reason=reason, basis=basis), as_json)
 
 
+@app.command("trust-clock", short_help="The database's clock went back and is right.")
+def trust_clock(context: typer.Context, reason: told.Why) -> None:
+    """Let grants pass again after the database's clock went back: you have compared it with a time server."""
+    with counter(context) as desk:
+        desk.do("grant.trust-clock", reason=reason)
+    say("grants are judged by the clock as it is now")
+    say("next: exchange-central grant list --state expiring")
+
+
 def _row(each: dict[str, Any]) -> tuple[str, ...]:
     fields = ("grant", "state", "consumer", "resource", "name", "mode", "version")
     return (*(str(each[name]) for name in fields), told.day(each["valid_to_us"]), each["sentence"] or "–")

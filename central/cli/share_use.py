@@ -55,6 +55,9 @@ def compare(
     ],
     purpose: told.Purpose,
     case: told.Case = "",
+    raise_case: Annotated[
+        str, typer.Option("--raise-case", help="Open a case about what differs, with these words.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Which rows of FILE agree with the provider's. Only digests leave this machine, and no value comes back.
@@ -63,20 +66,25 @@ def compare(
     """
     said = {"grant": number, "purpose": purpose, "case": case}
     answers: list[dict[str, Any]] = []
+    cases: list[int] = []
     with counter(context) as desk:
         begun = desk.do("share.compare-begin", **said)
         claims = list(_claims(file, begun))
         for start in range(0, len(claims), begun["at_once"]):
             part = claims[start : start + begun["at_once"]]
-            answer = desk.do("share.compare", **said, comparison=begun["comparison"], claims=part)
+            sent = {**said, "comparison": begun["comparison"], "claims": part, "raise_case": raise_case}
+            answer = desk.do("share.compare", **sent)
+            cases += [answer["case"]] if answer["case"] else []
             answers += [{**each, "place": each["place"] + start} for each in answer["answers"]]
     if as_json:
-        say_json({"grant": number, "answers": answers})
+        say_json({"grant": number, "answers": answers, "cases": cases})
         return
     differing = [each for each in answers if each["outcome"] != "match"]
     rows = [(str(each["place"] + 2), each["outcome"], ", ".join(each["items"]) or "–") for each in differing]
     show(table(("line", "outcome", "items that differ"), rows))
     say(f"{len(answers) - len(differing)} of {len(answers)} rows agree")
+    for each in cases:
+        say(f"next: exchange-central case show {each}")
 
 
 def _claims(file: Path, begun: dict[str, Any]) -> Iterator[dict[str, Any]]:

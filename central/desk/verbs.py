@@ -8,6 +8,11 @@ from central.catalogue import verbs as catalogue
 from central.people import Verb
 from central.sharing.verbs import sharing_verbs
 from central.supervision import verbs as supervision
+from central.supervision.comparisons import raise_case
 from central.supervision.restrictions import restricted
 
-VERBS: Final[tuple[Verb, ...]] = (*catalogue.VERBS, *sharing_verbs(restricted), *supervision.VERBS)
+VERBS: Final[tuple[Verb, ...]] = (
+    *catalogue.VERBS,
+    *sharing_verbs(restricted, raise_case),
+    *supervision.VERBS,
+)

@@ -17,6 +17,7 @@ from central.policy import Profile
 from central.sharing.grants import change_grant
 from central.sharing.states import FLOWING, LIVE, GrantState
 from central.sharing.steps import step_of
+from central.sharing.watermark import see
 from central.store import now_us, reading, writing
 from central.store.grants import GRANTS
 from central.store.sharing import REQUESTS, STEPS
@@ -37,7 +38,15 @@ class Kept(Section):
 
 
 def keep_time(engine: Engine, profile: Profile) -> Kept:
-    """Escalate what is overdue, write down which grants began and ended, warn of ends. Repeating it changes nothing."""
+    """Escalate what is overdue, write down which grants began and ended, warn of ends. Repeating it changes nothing.
+
+    By a clock that went back nothing is decided: see :mod:`central.sharing.watermark`.
+    """
+    if not _see(engine):
+        _log.error(
+            "clock_went_back", fix="set the database's clock right, or: exchange-central grant trust-clock"
+        )
+        return Kept(escalated=0, changed=0, warned=0)
     escalated = escalate(engine, profile)
     changed, warned = settle(engine, profile)
     return Kept(escalated=escalated, changed=changed, warned=warned)
@@ -79,6 +88,11 @@ def settle(engine: Engine, profile: Profile) -> tuple[int, int]:
             changed += _settle(turn, here)
             warned += _warn(turn, here)
     return changed, warned
+
+
+def _see(engine: Engine) -> bool:
+    with writing(engine) as connection:
+        return see(connection, now_us(connection))
 
 
 def _escalate(turn: Turn, row: Row[Any]) -> None:

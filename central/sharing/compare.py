@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 
 from pydantic import Field
 
@@ -22,7 +22,7 @@ from central.people import Turn
 from central.sharing.permits import Permit
 from central.sharing.query import Opened, frame_of, key_digest, open_table
 from central.sharing.terms import Line
-from central.sharing.use import count_use, demand_use, rows_left
+from central.sharing.use import count_rows, demand_use, rows_left
 from proto import frames
 from proto.batch import Frames
 from proto.comparison import comparison_key, item_digest
@@ -67,6 +67,8 @@ class Compare(Begin):
     comparison: str = Field(pattern="^[0-9]{1,20}-[0-9a-f]{32}$")
     """As the first call named it."""
     claims: tuple[Claim, ...] = Field(min_length=1, max_length=MOST_KEYS)
+    raise_case: str = Field("", max_length=2000)
+    """Open a case about what differs, with these words; empty = do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,20 @@ class Compared:
     outcome: Outcome
     items: tuple[str, ...]
     """Those that differ."""
+
+
+class Mismatched(Protocol):
+    """What becomes of a comparison in which something differs."""
+
+    def __call__(self, turn: Turn, wanted: Compare, differing: Sequence[Compared]) -> int:
+        """Open a case; returns its number."""
+        ...
+
+
+def no_case(turn: Turn, wanted: Compare, differing: Sequence[Compared]) -> int:
+    """Where nobody keeps cases."""
+    del turn, differing
+    raise Refused("nobody keeps cases here", where=wanted.grant)
 
 
 def begin(turn: Turn, wanted: Begin) -> dict[str, Any]:
@@ -119,9 +135,11 @@ def begin(turn: Turn, wanted: Begin) -> dict[str, Any]:
     }
 
 
-def compare(turn: Turn, wanted: Compare) -> dict[str, Any]:
-    """Each claim's outcome, on record by number and never by value."""
+def compare(turn: Turn, wanted: Compare, mismatched: Mismatched = no_case) -> dict[str, Any]:
+    """Each claim's outcome, on record by number and never by value; what differs may become a case (SD20.2)."""
     found, compared = compared_of(turn, wanted)
+    differing = mismatches(compared)
+    number = mismatched(turn, wanted, differing) if differing and wanted.raise_case else 0
     counts = {outcome: sum(each.outcome is outcome for each in compared) for outcome in Outcome}
     turn.record(
         "compared",
@@ -144,6 +162,7 @@ def compare(turn: Turn, wanted: Compare) -> dict[str, Any]:
         "resource": found.resource,
         "counts": counts,
         "answers": answers,
+        "case": number,
     }
 
 
@@ -153,7 +172,7 @@ def mismatches(compared: Sequence[Compared]) -> tuple[Compared, ...]:
 
 
 def compared_of(turn: Turn, wanted: Compare) -> tuple[Permit, list[Compared]]:
-    """Compare and count, without a record of its own: for whoever turns mismatches into cases in the same transaction."""
+    """Compare and count, without a record of its own."""
     found = demand_use(turn, wanted.grant, MODES, (wanted.purpose, wanted.case))
     if turn.now_us >= int(wanted.comparison.partition("-")[0]):
         raise Refused("the comparison has run out", where=wanted.grant, fix="begin anew")
@@ -168,7 +187,7 @@ def compared_of(turn: Turn, wanted: Compare) -> tuple[Permit, list[Compared]]:
         _judge(opened, key, (place, claim, frame), rows.get(frame))
         for place, (claim, frame) in enumerate(zip(wanted.claims, keys, strict=True))
     ]
-    count_use(turn, found, len(compared))
+    count_rows(turn, found, len(compared))
     return found, compared
 
 

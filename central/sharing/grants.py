@@ -57,7 +57,7 @@ def make_grant(turn: Turn, right: Right, found: Published) -> str:
         release=found.release,
         mode=right.mode,
         terms=right.terms.model_dump_json(),
-        article=_article(right.terms),
+        article=right.terms.article,
         valid_from_us=right.valid_from_us,
         valid_to_us=right.valid_to_us,
     )
@@ -112,7 +112,7 @@ def change_grant(turn: Turn, row: Row[Any], event: str, reason: str, **changed: 
     facts: dict[str, Any] = {"grant": row.grant_id, "version": version, "state": state, "reason": reason}
     facts |= {name: changed[name] for name in ("terms", "valid_to_us") if name in changed}
     turn.record(
-        event, **facts, consumer=row.consumer, resource=row.resource, article=_article(_terms(changed, row))
+        event, **facts, consumer=row.consumer, resource=row.resource, article=_terms(changed, row).article
     )
     return version
 
@@ -176,8 +176,3 @@ def _remember(turn: Turn, grant: str, reason: str) -> None:
 
 def _terms(changed: dict[str, Any], row: Row[Any]) -> Terms:
     return Terms.model_validate_json(changed.get("terms", row.terms))
-
-
-def _article(terms: Terms) -> str:
-    """The law's article, where the grant rests on one: every record of it names it (SD05.4)."""
-    return f"{terms.basis.title} {terms.basis.article}" if terms.basis else ""

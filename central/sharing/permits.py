@@ -11,9 +11,11 @@ from sqlalchemy import Connection, Row, select
 
 from central.sharing.states import FLOWING
 from central.sharing.terms import Terms
+from central.sharing.watermark import SEEN, went_back
 from central.store.grants import GRANTS
 from proto.errors import NotAdmitted
 
+_GRANTS: Final = select(GRANTS, SEEN.label("seen_us"))
 _TERMS: Final = lru_cache(4096)(Terms.model_validate_json)
 """Read once: a grant is judged for every delivery."""
 
@@ -45,9 +47,15 @@ class Permit:
     """The key of its pseudonyms; never leaves central."""
     valid_from_us: int
     valid_to_us: int
+    seen_us: int = 0
+    """The latest time seen on the database's clock."""
 
     def refusal(self, now_us: int) -> str:
         """Why nothing may flow at *now_us*; "" when it may."""
+        if went_back(now_us, self.seen_us):
+            return (
+                "the platform's clock went back; nothing passes until a person trusts it (grant trust-clock)"
+            )
         if self.state not in FLOWING:
             return (
                 f"the grant is {self.state}: {self.sentence}"
@@ -68,7 +76,7 @@ class Permit:
 
 def permit(connection: Connection, grant: str) -> Permit:
     """The grant called so, whatever its state. Raises NotGranted when there is none."""
-    row = connection.execute(select(GRANTS).where(GRANTS.c.grant_id == grant)).one_or_none()
+    row = connection.execute(_GRANTS.where(GRANTS.c.grant_id == grant)).one_or_none()
     if row is None:
         raise NotGranted("no such grant", where=grant[:40])
     return _permit(row)
@@ -76,7 +84,7 @@ def permit(connection: Connection, grant: str) -> Permit:
 
 def permits(connection: Connection, consumer: str, mode: str = "exchange") -> Sequence[Permit]:
     """Every grant *consumer* ever had in *mode*, ended ones too, by name: the node must hear of their end."""
-    query = select(GRANTS).where(GRANTS.c.consumer == consumer, GRANTS.c.mode == mode)
+    query = _GRANTS.where(GRANTS.c.consumer == consumer, GRANTS.c.mode == mode)
     return [_permit(row) for row in connection.execute(query.order_by(GRANTS.c.grant_id)).all()]
 
 
@@ -97,4 +105,5 @@ def _permit(row: Row[tuple[object, ...]]) -> Permit:
         secret=bytes(row.secret),
         valid_from_us=row.valid_from_us,
         valid_to_us=row.valid_to_us,
+        seen_us=row.seen_us,
     )

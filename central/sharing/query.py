@@ -14,14 +14,14 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from central.catalogue.entry import Mode
+from central.catalogue.entry import Entry, Mode, ShareType
 from central.catalogue.published import published
 from central.ledger import shape_of
 from central.people import Turn
 from central.sharing.asked import view_form
 from central.sharing.permits import NotGranted, Permit
 from central.sharing.terms import Line
-from central.sharing.use import count_use, demand_use, rows_left
+from central.sharing.use import count_rows, demand_use, rows_left
 from central.store.names import room_of
 from proto import frames, predicate
 from proto.batch import Frames
@@ -61,6 +61,8 @@ class Opened:
     permit: Permit
     view: BoundView
     replica: Replica
+    left_out: tuple[str, ...]
+    """Items of the terms that the catalogue does not let out any more."""
 
 
 def query(turn: Turn, wanted: Ask) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def query(turn: Turn, wanted: Ask) -> dict[str, Any]:
     condition = _condition(wanted, opened.view.schema)
     most = min(left, wanted.most or left)
     rows, looked, is_whole = _rows(turn, opened, condition, most)
-    count_use(turn, found, len(rows))
+    count_rows(turn, found, len(rows))
     keys = _keys_in(condition, opened.view)
     turn.record(
         "queried",
@@ -80,6 +82,7 @@ def query(turn: Turn, wanted: Ask) -> dict[str, Any]:
         resource=found.resource,
         consumer=found.consumer,
         purpose=wanted.purpose,
+        article=found.terms.article,
         case=wanted.case,
         shape=predicate.to_text(shape(condition)),
         key=key_digest(found, keys) if keys else "",
@@ -92,6 +95,7 @@ def query(turn: Turn, wanted: Ask) -> dict[str, Any]:
         "version": found.version,
         "resource": found.resource,
         "columns": columns,
+        "left_out": list(opened.left_out),
         "rows": rows,
         "is_whole": is_whole,
         "looked_at": looked,
@@ -100,14 +104,18 @@ def query(turn: Turn, wanted: Ask) -> dict[str, Any]:
 
 def open_table(turn: Turn, found: Permit) -> Opened:
     """The platform's table behind a grant, seen through it. Raises NotGranted when the catalogue lets it out no more."""
-    entry = published(turn.connection, found.resource).entry
+    entry, terms = published(turn.connection, found.resource).entry, found.terms
     shape_now = shape_of(turn.connection, found.stream, found.table)
     if shape_now is None:
         raise NotGranted("nothing of its table is on the platform", where=found.resource)
-    if missing := [item for item in found.terms.items if item not in entry.columns]:
-        raise NotGranted(f"the catalogue has no item {missing[0]} any more", where=found.resource)
-    view = View.from_json(view_form(found.terms)).bind(shape_now, found.secret)
-    return Opened(found, view, open_replica(turn.engine, room_of(found.stream)))
+    shown = tuple(item for item in terms.items if terms.is_directed or _is_shared(entry, item))
+    left_out = tuple(item for item in terms.items if item not in shown)
+    if not shown:
+        raise NotGranted("the catalogue shares none of its items any more", where=found.resource)
+    masks = {column: mask for column, mask in terms.masks.items() if column in shown}
+    narrowed = terms.model_copy(update={"items": shown, "masks": masks})
+    view = View.from_json(view_form(narrowed)).bind(shape_now, found.secret)
+    return Opened(found, view, open_replica(turn.engine, room_of(found.stream)), left_out)
 
 
 def shape(node: Predicate) -> Predicate:
@@ -145,6 +153,11 @@ def texts(frame: bytes, schema: TableSchema) -> list[str | None]:
     return [
         None if data is None else to_text(kind, data) for kind, data in zip(schema.kinds, fields, strict=True)
     ]
+
+
+def _is_shared(entry: Entry, column: str) -> bool:
+    item = entry.columns.get(column)
+    return item is not None and item.share_type is not ShareType.NOT_SHARED
 
 
 def _value(kind: Kind, text: str, column: str) -> bytes:

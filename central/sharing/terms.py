@@ -42,3 +42,8 @@ class Terms(Section):
     is_directed: bool = False
     """A statutory grant to this one recipient (Art. 5 ¶5)."""
     at_end: Literal["keep", "withdraw"] = "keep"
+
+    @property
+    def article(self) -> str:
+        """The law it rests on, for every record of its use (SD05.4); "" when it names none."""
+        return f"{self.basis.title} {self.basis.article}" if self.basis else ""

@@ -58,16 +58,21 @@ def demand_hours(limits: Limits, profile: Profile, now_us: int, grant: str) -> N
         raise LimitReached(f"the grant is for {limits.hours}", where=grant, fix="ask again in its hours")
 
 
-def rows_left(turn: Turn, found: Permit, asks: int = 1) -> int:
-    """How many rows may still be given out. Raises LimitReached when it was asked too often or too much was given."""
+def rows_left(turn: Turn, found: Permit) -> int:
+    """Count one more question; how many rows may still be given out. Raises LimitReached when that was one too many.
+
+    Counted before it is judged: the account is locked until this transaction ends, so of two questions at the same
+    moment one sees the other.
+    """
     limits = found.terms.limits
     hour_us = turn.now_us - turn.now_us % HOUR_US
+    _count(turn, found, queries=1)
     in_hour = turn.connection.execute(
         select(func.coalesce(func.sum(QUERY_USE.c.queries), 0)).where(
             QUERY_USE.c.grant_id == found.grant, QUERY_USE.c.hour_us == hour_us
         )
     ).scalar_one()
-    if in_hour + asks > limits.queries_per_hour:
+    if in_hour > limits.queries_per_hour:
         fix = f"ask again in {(hour_us + HOUR_US - turn.now_us) // 60_000_000 + 1} minutes"
         raise LimitReached(
             f"{limits.queries_per_hour} questions an hour are granted", where=found.grant, fix=fix
@@ -86,11 +91,15 @@ def rows_left(turn: Turn, found: Permit, asks: int = 1) -> int:
     return min(left, limits.query_rows)
 
 
-def count_use(turn: Turn, found: Permit, rows: int, asks: int = 1) -> None:
-    """Put one more use on the grant's account."""
+def count_rows(turn: Turn, found: Permit, rows: int) -> None:
+    """Put rows that are given out on the grant's account."""
+    _count(turn, found, rows=rows)
+
+
+def _count(turn: Turn, found: Permit, queries: int = 0, rows: int = 0) -> None:
     hour_us = turn.now_us - turn.now_us % HOUR_US
     here = (QUERY_USE.c.grant_id == found.grant, QUERY_USE.c.hour_us == hour_us)
-    more = {"queries": QUERY_USE.c.queries + asks, "rows": QUERY_USE.c.rows + rows}
+    more = {"queries": QUERY_USE.c.queries + queries, "rows": QUERY_USE.c.rows + rows}
     if not turn.connection.execute(update(QUERY_USE).where(*here).values(more)).rowcount:
-        row = {"grant_id": found.grant, "hour_us": hour_us, "queries": asks, "rows": rows}
+        row = {"grant_id": found.grant, "hour_us": hour_us, "queries": queries, "rows": rows}
         turn.connection.execute(insert(QUERY_USE), row)

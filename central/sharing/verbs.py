@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from central.people import Role, Turn, Verb
-from central.sharing import changes, compare, consents, explain, lists, query, requests
+from central.sharing import changes, compare, consents, explain, lists, query, requests, watermark
 from central.sharing.restrictions import Restricted, nobody
 
 _ADMIN: Final = frozenset({Role.RESOURCE_ADMIN})
@@ -17,9 +17,12 @@ _HOLDS: Final = frozenset({Role.RESOURCE_ADMIN, Role.AUTHORITY, Role.SECURITY_AD
 _WATCHES: Final = frozenset({Role.AUTHORITY, Role.AUDIT_ADMIN})
 
 
-def sharing_verbs(restricted: Restricted = nobody) -> tuple[Verb, ...]:
-    """The verbs; *restricted* tells which departments are restricted now."""
-    return (*_asking(restricted), *_answering(), *_of_grants(restricted), *_using(), *_looking(restricted))
+def sharing_verbs(
+    restricted: Restricted = nobody, mismatched: compare.Mismatched = compare.no_case
+) -> tuple[Verb, ...]:
+    """The verbs; *restricted* tells which departments are restricted now, *mismatched* opens a case."""
+    using = _using(mismatched)
+    return (*_asking(restricted), *_answering(), *_of_grants(restricted), *using, *_looking(restricted))
 
 
 def _asking(restricted: Restricted) -> tuple[Verb, ...]:
@@ -76,15 +79,27 @@ def _of_grants(restricted: Restricted) -> tuple[Verb, ...]:
         Verb("grant.change", changes.Change, changes.change, _DECIDES, help="Other conditions."),
         Verb("grant.suspend", changes.Reasoned, changes.suspend, _HOLDS, help="Let nothing through for now."),
         Verb("grant.resume", changes.Reasoned, changes.resume, _HOLDS, help="Let it go on."),
+        Verb(
+            "grant.trust-clock",
+            watermark.Trust,
+            watermark.trust,
+            frozenset({Role.AUTHORITY, Role.SECURITY_ADMIN}),
+            help="The database's clock went back and is right: let grants pass again.",
+        ),
         Verb("grant.revoke", changes.Reasoned, changes.revoke, _HOLDS, help="End it for good."),
     )
 
 
-def _using() -> tuple[Verb, ...]:
+def _using(mismatched: compare.Mismatched) -> tuple[Verb, ...]:
     return (
         Verb("share.query", query.Ask, query.query, help="A few rows of a granted resource."),
         Verb("share.compare-begin", compare.Begin, compare.begin, help="Open a comparison."),
-        Verb("share.compare", compare.Compare, compare.compare, help="Match, mismatch or not found."),
+        Verb(
+            "share.compare",
+            compare.Compare,
+            partial(compare.compare, mismatched=mismatched),
+            help="Match, mismatch or not found; what differs may become a case.",
+        ),
     )
 
 

@@ -61,6 +61,9 @@ STEPS: Final = Table(
     Index("central_share_steps_due", "answered_us", "due_us"),
 )
 
+# The latest time of the database's clock that was seen: should the clock go back, ended grants would live again.
+CLOCK: Final = Table("central_clock", METADATA, key("name"), number("seen_us"))
+
 # Per grant and hour of the database's clock.
 QUERY_USE: Final = Table(
     "central_query_use",

@@ -14,6 +14,7 @@ from central.sharing.permits import permits
 from central.store import now_us, reading, writing
 from central.store.catalogue import RELEASED
 from central.store.grants import GRANTS
+from central.store.sharing import CLOCK
 from proto.errors import NotAdmitted, Refused
 from tests.support.sharing import BASIS, DAY_US
 
@@ -242,3 +243,26 @@ def test_the_chain_of_decisions_holds(town):
     town.granted(town.entry())
     with reading(town.engine) as connection:
         assert audit.verify(connection, DECISIONS) > 0
+
+
+def test_a_clock_that_went_back_brings_no_ended_grant_to_life(town):
+    """Nothing passes and nothing is decided until a person trusts the clock (P8)."""
+    grant = town.granted(town.entry())
+    keep_time(town.engine, town.profile)
+    assert town.permit(grant).refusal(town.now()) == ""
+    with writing(town.engine) as connection:
+        connection.execute(update(CLOCK).values(seen_us=now_us(connection) + 10_000_000))
+    ends_in(town, grant, 60 / 86_400)
+    try:
+        assert "clock went back" in town.permit(grant).refusal(town.now())
+        assert keep_time(town.engine, town.profile).changed == 0
+        with pytest.raises(NotAdmitted, match="clock went back"):
+            town.do("civil-clerk", "share.query", grant=grant, purpose="核对", key={"id": "1"})
+        with pytest.raises(NotAdmitted):
+            town.do("civil-admin", "grant.trust-clock", reason="x")
+    finally:
+        town.do("data-safe", "grant.trust-clock", reason="已与时间服务器核对")
+    assert town.permit(grant).refusal(town.now()) == ""
+    assert town.records("clock_trusted")[-1]["reason"] == "已与时间服务器核对"
+    with pytest.raises(Refused, match="did not go back"):
+        town.do("data-safe", "grant.trust-clock", reason="x")

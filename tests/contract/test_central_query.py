@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import update
 
+from central.catalogue.entry import ShareType
 from central.desk import VERBS, Desk
 from central.policy.sharing import SharingPolicy
 from central.sharing.query import MOST_SCANNED_ROWS, SCAN_PAGE_ROWS
@@ -18,7 +20,7 @@ from proto.comparison import text_digest
 from proto.errors import ExchangeError, NotAdmitted, Refused
 from proto.values import Kind
 from tests.support.shares import put_in_force
-from tests.support.sharing import PEOPLE, ROWS, fill
+from tests.support.sharing import BASIS, PEOPLE, ROWS, fill
 
 pytest_plugins = ["tests.support.stores", "tests.support.sharing"]
 LI, WANG, ZHANG = (row[0] for row in ROWS)
@@ -278,8 +280,49 @@ def test_an_item_that_left_the_catalogue_is_not_answered_any_more(town):
     smaller = entry.model_copy(update={"items": tuple(i for i in entry.items if i.column != "name")})
     with writing(town.engine) as connection:
         put_in_force(connection, smaller)
-    with pytest.raises(NotAdmitted, match="no item name any more"):
-        ask(town, grant, key={"id": LI})
+    answer = ask(town, grant, key={"id": LI})
+    assert (answer["rows"], answer["left_out"]) == ([[LI, "370102"]], ["name"])
+    with pytest.raises(Refused, match="no such column"):
+        ask(town, grant, where="name = '李娜'")
+
+
+def test_an_item_that_is_not_shared_any_more_is_not_answered_unless_a_law_directs_it(town):
+    """By the newest release; a statutory grant goes on (SD05.2, SD05.4)."""
+    entry = town.entry()
+    grant = town.granted(entry)
+    asked = town.asked(items=["id", "married"])
+    told = {"consumer": town.name("health"), "resource": entry.code, "asked": asked, "basis": BASIS}
+    directed = town.do("data-li", "share.direct", **told)["grant"]
+    closed = tuple(
+        item.model_copy(update={"share_type": ShareType.NOT_SHARED})
+        if item.column in ("name", "married")
+        else item
+        for item in entry.items
+    )
+    with writing(town.engine) as connection:
+        put_in_force(connection, entry.model_copy(update={"items": closed}))
+    assert ask(town, grant, key={"id": LI})["rows"] == [[LI, "370102"]]
+    answer = town.do("health-admin", "share.query", grant=directed, purpose="核对", key={"id": LI})
+    assert answer["rows"] == [[LI, "t"]]
+    assert "第十九条" in town.records("queried")[-1]["article"]
+
+
+def test_of_two_questions_at_the_same_moment_one_is_too_many(town, limited):
+    """The account is locked while one of them is counted (SD25.2)."""
+    grant = limited(limits={"query_rows": 5, "queries_per_hour": 1})
+    ask(town, grant, key={"id": LI})
+    with writing(town.engine) as connection:
+        here = QUERY_USE.c.grant_id == grant
+        connection.execute(update(QUERY_USE).where(here).values(queries=0))
+
+    def one(_n):
+        try:
+            return len(ask(town, grant, key={"id": LI})["rows"])
+        except LimitReached:
+            return 0
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(one, range(4))) == 1
 
 
 # comparison
@@ -289,9 +332,9 @@ def test_an_item_that_left_the_catalogue_is_not_answered_any_more(town):
 def compared(town):
     """Compare claims of texts under a grant, as the asking side would."""
 
-    def run(grant, claims, **other):
+    def run(grant, claims, who="civil-clerk", **other):
         said = {"grant": grant, "purpose": "核对低保对象"}
-        begun = town.do("civil-clerk", "share.compare-begin", **said)
+        begun = town.do(who, "share.compare-begin", **said)
         kinds = {each["name"]: Kind(each["kind"]) for each in begun["items"]}
         key = bytes.fromhex(begun["key"])
         made = [
@@ -305,7 +348,7 @@ def compared(town):
             for number, row in claims
         ]
         arguments = {**said, "comparison": begun["comparison"], "claims": made, **other}
-        return town.do("civil-clerk", "share.compare", **arguments)
+        return town.do(who, "share.compare", **arguments)
 
     return run
 
@@ -393,3 +436,18 @@ def test_a_comparison_counts_against_the_grants_limits(town, limited, compared):
     compared(grant, [(str(n), {"region": "1"}) for n in range(2)])
     with pytest.raises(ExchangeError, match="1 keys at once"):
         compared(grant, [(str(n), {"region": "1"}) for n in range(2)])
+
+
+def test_what_differs_becomes_a_case_against_the_source(town, compared):
+    """Both sides see it; it holds digests and the words of who raised it, no value (SD20.2)."""
+    grant = town.granted(town.entry())
+    with pytest.raises(NotAdmitted, match="raising a case"):
+        compared(grant, [(WANG, {"name": "王维"})], raise_case="姓名不符")
+    claims = [(LI, {"name": "李娜"}), (WANG, {"name": "王维"})]
+    number = compared(grant, claims, who="civil-admin", raise_case="姓名不符")["case"]
+    case = town.do("police-admin", "case.show", case=number)
+    assert (case["kind"], case["handler"], case["grant"]) == ("comparison", town.codes["police"], grant)
+    assert "1 rows differ" in case["evidence"]
+    said = json.dumps(case, ensure_ascii=False)
+    assert not [value for value in (WANG, "王维", "王伟") if value in said]
+    assert compared(grant, claims[:1], who="civil-admin", raise_case="姓名不符")["case"] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -16,7 +17,7 @@ from central.sharing.clock import escalate
 from central.sharing.states import NEXT_OF_GRANT, NEXT_OF_REQUEST, GrantState, RequestState, demand_move
 from central.sharing.verbs import sharing_verbs
 from central.store import writing
-from proto.errors import NotAdmitted, Refused
+from proto.errors import NotAdmitted, Refused, Transient
 from tests.support.sharing import BASIS, PEOPLE, fill
 
 pytest_plugins = ["tests.support.stores", "tests.support.sharing"]
@@ -374,3 +375,30 @@ def test_a_grant_moves_only_as_listed(now, to):
     else:
         with pytest.raises(Refused, match="cannot become"):
             demand_move(now, to, NEXT_OF_GRANT, "G1")
+
+
+def test_two_consents_at_the_same_moment_make_one_grant(town):
+    """Whichever comes second sees the first (SD28.1)."""
+    request = town.ask(town.entry(storage="hosted"))["request"]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(
+            pool.map(lambda who: town.do(who, "share.agree", request=request), ("police-admin", "data-li"))
+        )
+    assert sorted(answer["state"] for answer in answers) == ["granted", "waiting"]
+    assert len([each for each in town.records("granted") if each["request"] == request]) == 1
+
+
+def test_two_requests_at_the_same_moment_make_one_grant(town):
+    """The other is told that there is one (SD24.1)."""
+    entry = town.entry()
+
+    def one(_n):
+        try:
+            return town.ask(entry)["state"]
+        except (Refused, Transient) as error:
+            return error.code
+
+    with ThreadPoolExecutor(3) as pool:
+        ended = sorted(pool.map(one, range(3)))
+    assert ended.count("granted") == 1
+    assert len(town.do("civil-admin", "grant.list")["grants"]) == 1

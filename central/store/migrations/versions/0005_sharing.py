@@ -114,6 +114,12 @@ def _make_books() -> None:
         schema=SCHEMA,
     )
     op.create_table(
+        "central_clock",
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("seen_us", sa.BigInteger, nullable=False),
+        schema=SCHEMA,
+    )
+    op.create_table(
         "central_query_use",
         sa.Column("grant_id", sa.Text, primary_key=True),
         sa.Column("hour_us", sa.BigInteger, primary_key=True, autoincrement=False),
