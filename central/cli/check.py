@@ -67,6 +67,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         ("name", _name),
         ("issuer", _issuer),
         ("operator", _operator),
+        ("policy", _policy),
         ("database", _database),
         ("disk", _disk),
         ("listen", _listen),
@@ -136,6 +137,17 @@ def _operator(settings: Settings) -> str:
         return "none; 'status' and 'explain' do not work from here"
     files = TlsFiles(settings.tls.ca, settings.operator.certificate, settings.operator.key)
     return f"{preflight(files).uri}"
+
+
+def _policy(settings: Settings) -> str:
+    """Time limits in a year without holidays are too short, and nobody would notice before the golden week."""
+    from central.daemon.office import profile_of
+
+    profile = profile_of(settings)
+    last = max((each.year for each in profile.calendar.years), default=0)
+    known = f"holidays are known until {last}" if last else "no holidays are known"
+    ahead = "" if last > datetime.now(UTC).year else "; add next year's to the profile: docs/sharing.md"
+    return f"{profile.name}, {profile.title}; {known}{ahead}"
 
 
 def _database(settings: Settings) -> str:

@@ -166,6 +166,8 @@ def _say(answer: dict[str, Any], as_json: bool) -> None:
     say(f"  rows {terms['rows'] or 'all'}; masks {terms['masks'] or 'none'}; limits {terms['limits']}")
     if answer["sentence"]:
         say(f"  {answer['sentence']}")
+    if answer.get("feedback_due_us"):
+        say(f"  the next report of its use is due on {told.day(answer['feedback_due_us'])}")
     if answer.get("refusal"):
         say(f"  nothing passes now: {answer['refusal']}")
     say(f"next: exchange-central share explain {answer['consumer']} {answer['resource']}")

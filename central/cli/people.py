@@ -12,6 +12,8 @@ from central.cli.output import Json, moment, say, say_json, show, table, whoami
 from proto.errors import Refused
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from central.people import Role
 
 departments = typer.Typer(
@@ -144,9 +146,12 @@ def leave(name: Name, reason: Reason, who: Who = "", config: Config = DEFAULT_CO
     from central.registry import Registry
 
     engine = store_of(settings_of(config))
-    Office(engine).leave(name, who or whoami(), reason)
+    office = Office(engine)
+    office.leave(name, who or whoami(), reason)
     Registry(engine).revoke_person(name, who or whoami(), reason)
     say(f"{name} has left")
+    department = next(each.department for each in office.people() if each.person == name)
+    _say_what_waits(engine, department)
 
 
 @persons.command("list")
@@ -165,6 +170,24 @@ def list_persons(as_json: Json = False, config: Config = DEFAULT_CONFIG) -> None
         for each in found
     ]
     show(table(("person", "name", "department", "roles"), rows))
+
+
+def _say_what_waits(engine: Engine, department: str) -> None:
+    """Tasks are a role's: who comes next has them, and an empty role shows."""
+    from central.people import Role
+    from central.people.office import holders
+    from central.sharing.steps import waiting_in
+    from central.store import reading
+
+    with reading(engine) as connection:
+        steps = waiting_in(connection, department)
+        next_ones = holders(connection, Role.RESOURCE_ADMIN, department)
+    if next_ones:
+        say(f"{len(steps)} open steps are now for: {', '.join(next_ones)}")
+        return
+    for step in steps:
+        say(f"{step.request}: {step.kind} waits, and nobody of {department} may decide it")
+    say(f"next: exchange-central person add NAME --department {department} --role resource_admin")
 
 
 def _role(text: str) -> Role:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 from pydantic import Field
-from sqlalchemy import ColumnElement, Row, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select
 
 from central.people import Actor, Role, Turn
 from central.sharing.changes import grant_form
@@ -20,6 +20,7 @@ from central.store.catalogue import ENTRIES, RELEASED
 from central.store.grants import GRANT_HISTORY, GRANTS
 from central.store.office import DEPARTMENT_NODES, DEPARTMENTS, PERSON_ROLES, PERSONS
 from central.store.sharing import REQUESTS, STEPS
+from central.store.supervision import FEEDBACK
 from proto.errors import NotAdmitted
 from proto.process import Section
 
@@ -150,7 +151,10 @@ def grant(turn: Turn, wanted: OneGrant) -> dict[str, Any]:
     """One grant whole; never its secret."""
     row = _seen(turn, wanted.grant)
     names = _names(turn, {row.resource})
-    return {**grant_form(row), "name": names.get(row.resource, ""), "refusal": _refusal(turn, row)}
+    here = (FEEDBACK.c.grant_id == row.grant_id, FEEDBACK.c.submitted_us.is_(None))
+    due_us = turn.connection.execute(select(func.min(FEEDBACK.c.due_us)).where(*here)).scalar_one()
+    said = {"name": names.get(row.resource, ""), "feedback_due_us": due_us or 0}
+    return {**grant_form(row), **said, "refusal": permit(turn.connection, row.grant_id).refusal(turn.now_us)}
 
 
 def history(turn: Turn, wanted: OneGrant) -> dict[str, Any]:
@@ -207,10 +211,6 @@ def _seen(turn: Turn, number: str) -> Row[Any]:
     if not _may_see(turn, {row.department, row.provider}):
         raise NotAdmitted("the grant is between other departments", where=row.grant_id)
     return row
-
-
-def _refusal(turn: Turn, row: Row[Any]) -> str:
-    return permit(turn.connection, row.grant_id).refusal(turn.now_us)
 
 
 def _waiting(turn: Turn, wanted: Inbox) -> Select[Any]:

@@ -16,7 +16,7 @@ from central.store.grants import GRANTS
 from proto.errors import NotAdmitted
 
 _GRANTS: Final = select(GRANTS, SEEN.label("seen_us"))
-_TERMS: Final = lru_cache(4096)(Terms.model_validate_json)
+_TERMS: Final = lru_cache(1024)(Terms.model_validate_json)
 """Read once: a grant is judged for every delivery."""
 
 

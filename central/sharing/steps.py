@@ -126,6 +126,12 @@ def steps_of(connection: Connection, request: str) -> list[Step]:
     return [step_of(row) for row in rows]
 
 
+def waiting_in(connection: Connection, department: str) -> list[Step]:
+    """What waits for anybody of *department*, the most urgent first."""
+    query = select(STEPS).where(STEPS.c.department == department, STEPS.c.answered_us.is_(None))
+    return [step_of(row) for row in connection.execute(query.order_by(STEPS.c.due_us)).all()]
+
+
 def my_step(turn: Turn, steps: Sequence[Step], kinds: frozenset[StepKind]) -> Step:
     """The open step that the actor may decide: their own, or as the authority one that is overdue elsewhere.
 

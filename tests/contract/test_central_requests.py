@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -14,7 +13,6 @@ from central.ledger import note_shape
 from central.people import Office, Role
 from central.people.office import Person
 from central.sharing.clock import escalate
-from central.sharing.states import NEXT_OF_GRANT, NEXT_OF_REQUEST, GrantState, RequestState, demand_move
 from central.sharing.verbs import sharing_verbs
 from central.store import writing
 from proto.errors import NotAdmitted, Refused, Transient
@@ -355,26 +353,6 @@ def test_a_table_that_changed_meanwhile_is_noticed_before_the_grant(town):
         town.do("police-admin", "share.agree", request=request)
     fill(town, PEOPLE, ())
     assert town.do("police-admin", "share.agree", request=request)["state"] == "granted"
-
-
-@pytest.mark.parametrize(("now", "to"), list(itertools.product(RequestState, repeat=2)))
-def test_a_request_moves_only_as_listed(now, to):
-    """Every pair."""
-    if to in NEXT_OF_REQUEST[now]:
-        demand_move(now, to, NEXT_OF_REQUEST, "R1")
-    else:
-        with pytest.raises(Refused, match="cannot become"):
-            demand_move(now, to, NEXT_OF_REQUEST, "R1")
-
-
-@pytest.mark.parametrize(("now", "to"), list(itertools.product(GrantState, repeat=2)))
-def test_a_grant_moves_only_as_listed(now, to):
-    """Every pair."""
-    if to in NEXT_OF_GRANT[now]:
-        demand_move(now, to, NEXT_OF_GRANT, "G1")
-    else:
-        with pytest.raises(Refused, match="cannot become"):
-            demand_move(now, to, NEXT_OF_GRANT, "G1")
 
 
 def test_two_consents_at_the_same_moment_make_one_grant(town):

@@ -153,6 +153,12 @@ class Shell:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def leave(self, who: str) -> str:
+        """A person leaves."""
+        words = ("leave", self._town.name(who), "--reason", "调离", "-c", str(self._config))
+        line = [sys.executable, "-m", "central", "person", *words]
+        return subprocess.run(line, capture_output=True, text=True, timeout=60, check=True).stdout
+
 
 _TLS = {"ca": "ca.pem", "certificate": "server.pem", "key": "server.key"}
 
@@ -222,7 +228,9 @@ def test_the_whole_way_at_the_command_line(central, town, tmp_path):
 def test_what_waits_moves_with_the_role(central, town, tmp_path):
     """The command line of the authority lists a department without an administrator (SD29.3)."""
     shell, office = Shell(central, tmp_path, town), Office(central.engine)
-    office.leave(town.name("police-admin"), "test", "调离")
+    request = town.ask(pushed(town, share={"name": "conditional"}), items=["id", "name"])["request"]
+    said = shell.leave("police-admin")
+    assert f"{request}: answer waits, and nobody of {town.codes['police']} may decide it" in said
     assert town.codes["police"] in shell.ok("share", "data-li", "vacancies")
     heir = Person(town.name("police-heir"), "赵六", town.codes["police"], (Role.RESOURCE_ADMIN,), left=False)
     office.add_person(heir, "test")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -200,3 +200,16 @@ def fill(town: Town, schema: TableSchema, rows: Sequence[Sequence[str | None]]) 
 def town(store: Store) -> Town:
     """Four departments of this test alone."""
     return build_town(store.engine)
+
+
+@pytest.fixture
+def limited(town: Town) -> Callable[..., str]:
+    """A grant with conditions: rows of one district, the name masked."""
+
+    def make(**conditions: Any) -> str:
+        entry = town.entry(share={"name": "conditional"})
+        request = town.ask(entry, items=["id", "name", "region", "born"])["request"]
+        answer = town.do("police-admin", "share.agree", request=request, conditions=conditions)
+        return str(answer["grant"])
+
+    return make
