@@ -29,7 +29,7 @@ from proto.errors import Refused
 from proto.predicate import And, Compare, In, Not, Or, Predicate, StartsWith
 from proto.process import Section
 from proto.schema import TableSchema
-from proto.values import Kind, from_text, to_text
+from proto.values import FLOATS, Kind, from_text, to_text
 from proto.view import BoundView, View
 from replica.opening import open_replica
 from replica.replica import Replica
@@ -38,6 +38,7 @@ MOST_SCANNED_ROWS: Final = 20_000
 """Of the provider's table, for a condition that names no key; further rows are not looked at, and the answer says so."""
 SCAN_PAGE_ROWS: Final = 2_000
 _ANY: Final = "?"
+_AMBIGUOUS: Final = frozenset({Kind.DECIMAL, *FLOATS})
 
 
 class Ask(Section):
@@ -223,10 +224,18 @@ def _rows(
     return answer, looked, True
 
 
+def _is_found_by_key(opened: Opened) -> bool:
+    """Whether a key that is delivered is the one that is stored, byte for byte."""
+    stored = opened.view.stored
+    masked = set(stored.key) & set(opened.permit.terms.masks)
+    # 1.0 and 1.00 are equal to a condition and differ in their bytes.
+    ambiguous = {stored.kinds[at] for at in stored.key_indexes} & _AMBIGUOUS
+    return not masked and not ambiguous
+
+
 def _candidates(turn: Turn, opened: Opened, condition: Predicate) -> Iterable[Frames]:
     stored, connection = opened.view.stored, turn.connection
-    masked = set(stored.key) & set(opened.permit.terms.masks)
-    key = b"" if masked else _keys_in(condition, opened.view)
+    key = _keys_in(condition, opened.view) if _is_found_by_key(opened) else b""
     if key:
         yield opened.replica.rows(connection, stored, Frames(key, 1))
         return
