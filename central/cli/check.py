@@ -67,7 +67,6 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         ("name", _name),
         ("issuer", _issuer),
         ("operator", _operator),
-        ("policy", _policy),
         ("database", _database),
         ("disk", _disk),
         ("listen", _listen),
@@ -91,7 +90,14 @@ def _profile(settings: Settings) -> Profile:
 def _policy(settings: Settings) -> str:
     profile = _profile(settings)
     left = f", {len(profile.open_points)} points left open by its text" if profile.open_points else ""
-    return f"{profile.name}: {profile.title}, {profile.source}{left}"
+    return f"{profile.name}: {profile.title}, {profile.source}{left}; {_holidays(profile)}"
+
+
+def _holidays(profile: Profile) -> str:
+    """Time limits that reach into a year without holidays are too short; better told before that year."""
+    last = max((each.year for each in profile.calendar.years), default=0)
+    known = f"holidays known until {last}" if last else "no holidays known"
+    return known if last > datetime.now(UTC).year else f"{known}: add the next year, see docs/sharing.md"
 
 
 def _python(_settings: Settings) -> str:
@@ -137,17 +143,6 @@ def _operator(settings: Settings) -> str:
         return "none; 'status' and 'explain' do not work from here"
     files = TlsFiles(settings.tls.ca, settings.operator.certificate, settings.operator.key)
     return f"{preflight(files).uri}"
-
-
-def _policy(settings: Settings) -> str:
-    """Time limits in a year without holidays are too short, and nobody would notice before the golden week."""
-    from central.daemon.office import profile_of
-
-    profile = profile_of(settings)
-    last = max((each.year for each in profile.calendar.years), default=0)
-    known = f"holidays are known until {last}" if last else "no holidays are known"
-    ahead = "" if last > datetime.now(UTC).year else "; add next year's to the profile: docs/sharing.md"
-    return f"{profile.name}, {profile.title}; {known}{ahead}"
 
 
 def _database(settings: Settings) -> str:

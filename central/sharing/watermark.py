@@ -47,11 +47,16 @@ def see(connection: Connection, now_us: int) -> bool:
     return True
 
 
+def reset(connection: Connection, now_us: int) -> None:
+    """Nothing later than *now_us* was seen."""
+    connection.execute(update(CLOCK).where(_HERE).values(seen_us=now_us))
+
+
 def trust(turn: Turn, wanted: Trust) -> dict[str, Any]:
     """A person says that the clock is right as it is: grants are judged by it again."""
     seen = turn.connection.execute(select(SEEN)).scalar_one()
     if not went_back(turn.now_us, seen):
         raise Refused("the clock did not go back", where="clock")
-    turn.connection.execute(update(CLOCK).where(_HERE).values(seen_us=turn.now_us))
+    reset(turn.connection, turn.now_us)
     turn.record("clock_trusted", before_us=seen, now_us=turn.now_us, reason=wanted.reason)
     return {"before_us": seen, "now_us": turn.now_us}
