@@ -75,6 +75,19 @@ def test_a_request_that_does_not_comply_changes_nothing(town, other, says):
     assert town.do("civil-admin", "share.requests")["requests"] == []
 
 
+def test_nobody_asks_for_what_is_their_own(town):
+    """The owner has it already."""
+    entry = town.entry()
+    with pytest.raises(Refused, match="the department's own resource"):
+        town.do(
+            "police-admin",
+            "share.draft",
+            consumer=town.name("police"),
+            resource=entry.code,
+            asked=town.asked(),
+        )
+
+
 def test_what_is_not_in_the_catalogue_cannot_be_asked_for(town):
     """It has no reader but its owner (SD05.3)."""
     with pytest.raises(Refused, match="no such resource is in the sharing catalogue"):
