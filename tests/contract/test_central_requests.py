@@ -219,6 +219,8 @@ def test_an_overdue_answer_escalates_by_itself(town):
     [step] = town.do("police-admin", "share.show", request=request)["steps"][1:]
     assert step["escalated_us"]
     assert step["days_left"] > 0
+    town.overdue(request)
+    assert escalate(town.engine, town.profile) == 0, "a step escalates once"
     assert town.do("data-li", "share.agree", request=request)["state"] == "granted"
     assert town.records("consent_given")[-1]["instead"].endswith(town.codes["police"])
 
