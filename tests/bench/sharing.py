@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, insert
+from sqlalchemy import Engine, insert
 
 from central.catalogue.entry import Entry
 from central.sharing.permits import permit
-from central.store import migrate, now_us, open_store, reading, writing
+from central.store import migrate, open_store, reading, writing
 from central.store.catalogue import ENTRIES, RELEASED, RELEASES
 from central.store.grants import GRANT_HISTORY, GRANTS
 from central.store.sharing import REQUESTS, STEPS
@@ -61,39 +61,32 @@ def engine_of(name: str) -> Iterator[Engine]:
 
 def fill(town: Town, entries: int, grants: int) -> list[str]:
     """A catalogue in force, and requests and grants of its first resources; returns the grants."""
-    made = town.entry()
     codes = [f"4{n // 1000:05d}/{n:06d}" for n in range(entries)]
-    with writing(town.engine) as connection:
-        fill_catalogue(connection, town, codes)
-        numbers = [f"G2025-{n:05d}" for n in range(grants)]
-        live = town.granted(made)
-        found = town.permit(live)
-        fill_requests(connection, town, codes[:grants])
-        now = now_us(connection)
-        many(
-            connection,
-            GRANTS,
-            [grant(town, (n, each, codes[n]), found, now) for n, each in enumerate(numbers)],
-        )
-        many(connection, GRANT_HISTORY, [history(found, each, now) for each in numbers])
+    numbers = [f"G2025-{n:05d}" for n in range(grants)]
+    live = town.granted(town.entry())
+    found, now = town.permit(live), town.now()
+    fill_catalogue(town, codes, now)
+    fill_requests(town, codes[:grants], now)
+    made = [grant(town, (n, each, codes[n]), found, now) for n, each in enumerate(numbers)]
+    many(town, GRANTS, made)
+    many(town, GRANT_HISTORY, [history(found, each, now) for each in numbers])
     if town.engine.dialect.name == "postgresql":
         with town.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("ANALYZE")
     return [live, *numbers]
 
 
-def fill_catalogue(connection: Connection, town: Town, codes: list[str]) -> None:
+def fill_catalogue(town: Town, codes: list[str], now: int) -> None:
     """Entries of five items each, of four providers, all in one release."""
-    now = now_us(connection)
     release = {"at_us": now, "who": "bench", "note": "", "document": b"{}", "signature": b""}
-    connection.execute(insert(RELEASES), {"release": 1_000, **release})
+    many(town, RELEASES, [{"release": 1_000, **release}])
     providers = list(town.codes.values())
     made = [
         entry_of(code, town.stream, "person", ("id", "name", "region", "born", "married")) for code in codes
     ]
     rows = [row(each, providers[n % 4], now) for n, each in enumerate(made)]
-    many(connection, ENTRIES, rows)
-    many(connection, RELEASED, [{"code": code, "since_release": 1_000, "version": 1} for code in codes])
+    many(town, ENTRIES, rows)
+    many(town, RELEASED, [{"code": code, "since_release": 1_000, "version": 1} for code in codes])
 
 
 def row(entry: Entry, provider: str, now: int) -> dict[str, Any]:
@@ -105,10 +98,9 @@ def row(entry: Entry, provider: str, now: int) -> dict[str, Any]:
     return {**fields, "document": shown.model_dump_json()}
 
 
-def fill_requests(connection: Connection, town: Town, codes: list[str]) -> None:
+def fill_requests(town: Town, codes: list[str], now: int) -> None:
     """Requests that wait for the provider, each with an open step."""
     asked = '{"asked":{"business":"b","users":["u"],"items":["id"],"mode":"exchange","until":"2027-06-30","purpose":"p"}}'
-    now = now_us(connection)
     waiting, steps = [], []
     for n, code in enumerate(codes):
         number = f"R2025-{n:05d}"
@@ -119,8 +111,8 @@ def fill_requests(connection: Connection, town: Town, codes: list[str]) -> None:
         step = {"request": number, "n": 1, "kind": "answer", "role": "resource_admin"}
         step |= {"department": town.codes["police"], "since_us": now, "due_us": now + n * 1_000_000}
         steps.append(step)
-    many(connection, REQUESTS, waiting)
-    many(connection, STEPS, steps)
+    many(town, REQUESTS, waiting)
+    many(town, STEPS, steps)
 
 
 def grant(town: Town, which: tuple[int, str, str], found: Any, now: int) -> dict[str, Any]:
@@ -154,10 +146,11 @@ def history(found: Any, number: str, now: int) -> dict[str, Any]:
     return {**said, "terms": found.terms.model_dump_json(), "valid_from_us": now, "valid_to_us": now}
 
 
-def many(connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
-    """Insert in chunks."""
+def many(town: Town, table: Any, rows: list[dict[str, Any]]) -> None:
+    """Insert in chunks, each a transaction: none is open while rows are made."""
     for start in range(0, len(rows), CHUNK):
-        connection.execute(insert(table), rows[start : start + CHUNK])
+        with writing(town.engine) as connection:
+            connection.execute(insert(table), rows[start : start + CHUNK])
 
 
 def measure(town: Town, numbers: list[str]) -> None:
