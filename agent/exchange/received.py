@@ -168,14 +168,15 @@ class Received:
         """The provider was looked at and there is nothing new: shown at once, written down now and then."""
         with self._lock:
             row = self._grants.get(grant)
-            if row is None or row.over or proven_us <= row.proven_us:
+            if row is None or row.over:
                 return
-            now = replace(row, proven_us=proven_us, source_seq=max(row.source_seq, source_seq))
+            proven_us, source_seq = max(proven_us, row.proven_us), max(source_seq, row.source_seq)
+            now = replace(row, proven_us=proven_us, source_seq=source_seq)
             if proven_us - self._noted_us.get(grant, 0) > PROVEN_EVERY_US:
                 with self._writing() as writing:
                     stored = self._receptions.one(writing.connection, grant)
                     if stored is not None:
-                        now = replace(stored, proven_us=proven_us, source_seq=now.source_seq)
+                        now = replace(stored, proven_us=proven_us, source_seq=source_seq)
                         self._receptions.write(writing.connection, now)
                 self._noted_us[grant] = proven_us
             self._remember(now)

@@ -48,6 +48,8 @@ class Pull:
         self._stopping = False
         self._verifier: Verifier | None = None
         self._parts = Assembler()
+        self._spoken: set[str] = set()
+        """Grants that central was reminded of on this connection."""
         self._renew = threading.Event()
         """Asks for a new connection: it begins with how things are."""
 
@@ -121,17 +123,13 @@ class Pull:
         grants = list(self._received.start().values())
         self._received.demand_room()
         window = (self._limits.window_deliveries, self._limits.window_bytes)
-        held = [row for row in grants if row.held and row.accepts]
-        lifted = [row for row in grants if row.code == LIFTED and row.accepts]
-        first = [letters.hello(grants, self._incarnation, window)]
-        first += [letters.held(row) for row in held]
-        first += [letters.lifted(row) for row in lifted]
-        self._parts = Assembler()
-        self._session = session = Session(self._door, first)
+        self._parts, self._spoken = Assembler(), set()
+        hello = letters.hello(grants, self._incarnation, window)
+        self._session = session = Session(self._door, hello)
         if self._stopping:
             session.give_up()
         self._verifier = session.welcome(self._limits.welcome_s)
-        _log.info("pull_connected", grants=len(grants), held=len(held))
+        _log.info("pull_connected", grants=len(grants))
         self._show()
         return session
 
@@ -182,6 +180,17 @@ class Pull:
             _log.info(
                 "grant_announced", grant=row.grant_id, said=row.said, version=row.version, place=row.place
             )
+        self._remind(session, row)
+
+    def _remind(self, session: Session, row: Reception) -> None:
+        """Once on each connection: that a grant is held, or that it is no more; central may have lost either word."""
+        if row.grant_id in self._spoken or not row.accepts:
+            return
+        self._spoken.add(row.grant_id)
+        if row.held:
+            session.send(letters.held(row))
+        elif row.code == LIFTED:
+            session.send(letters.lifted(row))
 
     def _delivered(self, session: Session, part: exchange_pb2.Delivery) -> None:
         row = self._received.grants().get(part.grant)

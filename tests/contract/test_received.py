@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +19,7 @@ from proto.states import State
 from proto.values import Kind
 from tests.support.parcels import Share, came, gone, persons, rows_in
 from tests.support.receiving import Opening, audit, take
-from tests.support.rows import PERSON
+from tests.support.rows import PERSON, VISIT
 
 pytest_plugins = ["tests.support.exchanges", "tests.support.receiving"]
 
@@ -207,3 +209,29 @@ def test_partial_updates_arrive(received: Received) -> None:
     take(received, share.parcel(Delta(wide, partials=(part,))))
 
     assert rows_in(received) == [(1, "张叁", "很长")]
+
+
+def test_memory_holds_one_part_of_a_large_transaction(received: Received) -> None:
+    """However many there are, while they come and while they become visible."""
+    share = Share(table="visit")
+    received.announce(share.news())
+    dice, rows = random.Random(1), 2_000
+    noise = ["".join(chr(dice.randrange(0x4E00, 0x9FA5)) for _ in range(100)) for _ in range(rows)]
+
+    def part(number: int) -> Delta:
+        data = frames.pack_rows([(number * rows + n, noise[n]) for n in range(rows)], VISIT.kinds)
+        return Delta(VISIT, inserts=Frames(data, rows))
+
+    peaks = []
+    for parts in (5, 40):
+        tracemalloc.start()
+        for number in range(parts):
+            take(received, share.parcel(part(number), continues=number < parts - 1))
+            share.sent.clear()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+
+    with received.reading() as connection:
+        row = received.grants()["G-1"]
+        assert received.inbound.room(row).count(connection, VISIT) == 45 * rows
+    assert peaks[1] < peaks[0] * 1.5, peaks

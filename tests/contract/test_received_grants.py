@@ -169,7 +169,7 @@ def test_progress_is_written_now_and_then(received: Received) -> None:
     received.progress("G-1", 7, 999)
     received.progress("G-none", 7, 999)
 
-    assert (received.grants()["G-1"].proven_us, received.grants()["G-1"].source_seq) == (1_000_000_001, 6)
+    assert (received.grants()["G-1"].proven_us, received.grants()["G-1"].source_seq) == (1_000_000_001, 7)
     assert received.start()["G-1"].proven_us == 1_000_000_000
 
 
