@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +20,16 @@ from agent.pull.assembly import Assembler
 from agent.pull.session import Session
 from agent.worker import StreamState
 from proto.delivery import RECEIPT, signed
-from proto.errors import BatchCorrupt, Credential, ExchangeError, NotAdmitted, Refused, Transient
+from proto.errors import (
+    BatchCorrupt,
+    Credential,
+    ExchangeError,
+    Halt,
+    NotAdmitted,
+    Refused,
+    Transient,
+    Unforeseen,
+)
 from proto.signing import SignatureWrong, Verifier
 from proto.states import State
 from proto.v1 import exchange_pb2
@@ -152,17 +163,32 @@ class Pull:
     def _take(self, session: Session, reply: exchange_pb2.PullReply) -> None:
         match reply.WhichOneof("body"):
             case "granted":
-                self._granted(session, reply.granted)
+                with self._alone(reply.granted.grant):
+                    self._granted(session, reply.granted)
             case "delivery":
                 self._delivered(session, reply.delivery)
             case "progress":
                 proven = reply.progress
                 self._received.progress(proven.grant, min(proven.source_seq, 2**63 - 1), proven.proven_us)
             case "recall":
-                self._recalled(session, reply.recall)
+                # Not answered until it is done: central asks again.
+                with self._alone(reply.recall.grant):
+                    self._recalled(session, reply.recall)
             case _:
                 # A newer central says something we do not know: what we know goes on.
                 _log.warning("pull_word_unknown")
+
+    @contextmanager
+    def _alone(self, grant: str) -> Iterator[None]:
+        """Whatever one grant meets holds it alone."""
+        try:
+            yield
+        except (Transient, Halt):
+            raise
+        except Exception as error:  # noqa: BLE001 - neither the others nor capture may stop for it
+            problem = error if isinstance(error, ExchangeError) else Unforeseen.met(error, plain(grant, 80))
+            _log.error("grant_failed", grant=plain(grant, 80), error=str(problem))
+            self._received.hold(grant, problem)
 
     def _granted(self, session: Session, granted: exchange_pb2.Granted) -> None:
         before = self._received.grants().get(granted.grant)

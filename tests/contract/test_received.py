@@ -125,6 +125,45 @@ def test_a_row_this_database_cannot_hold(received: Received) -> None:
     assert rows_in(received) == [(1, True)]
 
 
+TRIGGERS = {
+    "sqlite": (
+        "CREATE TRIGGER no BEFORE INSERT ON \"from_police_population.person\" BEGIN SELECT RAISE(ABORT, '不行'); END",
+        "DROP TRIGGER no",
+    ),
+    "postgresql": (
+        "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '不行'; END $$;"
+        "CREATE TRIGGER no BEFORE INSERT ON from_police_population.person FOR EACH ROW EXECUTE FUNCTION no()",
+        "DROP FUNCTION no CASCADE",
+    ),
+    "mysql": (
+        "CREATE TRIGGER no BEFORE INSERT ON `from_police_population.person` FOR EACH ROW "
+        "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '不行'",
+        "DROP TRIGGER no",
+    ),
+}
+
+
+def test_whatever_one_grant_meets_stops_it_alone(received: Received) -> None:
+    """Somebody put a trigger on the inbound table that refuses with an error of its own (D5)."""
+    share, other = Share(), Share("G-2", table="visit")
+    received.announce(share.news())
+    received.announce(other.news())
+    take(received, share.parcel(persons((1, "张三"))))
+    made, dropped = TRIGGERS[received._engine.dialect.name]
+    with received._engine.begin() as connection:
+        connection.exec_driver_sql(made)
+    parcel = share.parcel(persons((2, "李四")))
+
+    assert take(received, parcel) == State.QUARANTINE
+    assert "李四" not in received.grants()["G-1"].why
+    assert take(received, other.parcel(came(1))) == State.RUNNING
+    with received._engine.begin() as connection:
+        connection.exec_driver_sql(dropped)
+    received.retry("G-1", "wang")
+    assert take(received, parcel) == State.RUNNING
+    assert rows_in(received) == [(1, "张三"), (2, "李四")]
+
+
 def test_rows_of_another_table_are_refused(received: Received) -> None:
     """A grant of one table brings nothing else."""
     share = Share()

@@ -83,6 +83,23 @@ def test_a_recall_empties_the_table_once(received: Received) -> None:
     assert [event for event, _ in audit(received)].count("recalled") == 2
 
 
+def test_a_recall_of_a_table_that_somebody_changed(received: Received) -> None:
+    """Its rows must go: where it cannot be emptied any more it is dropped."""
+    share = Share()
+    received.announce(share.news())
+    take(received, share.parcel(persons((1, "张三"))))
+    name = {"postgresql": "from_police_population.person", "sqlite": '"from_police_population.person"'}
+    with received._engine.begin() as connection:
+        table = name.get(connection.dialect.name, "`from_police_population.person`")
+        connection.exec_driver_sql(f"DROP TABLE {table}")
+
+    assert received.recall("G-1", "C-1", "数据有误") == 0
+    assert rows_in(received) == []
+    share.afresh()
+    assert take(received, share.parcel(persons((2, "李四")))) == State.RUNNING
+    assert rows_in(received) == [(2, "李四")]
+
+
 def test_a_recall_inside_a_large_transaction(received: Received) -> None:
     """Its beginning is gone, so its end cannot be shown: only a fresh copy mends that."""
     share = Share()
