@@ -4,7 +4,8 @@
     ├── Refused            bad input or configuration: tell the caller, change nothing
     │   ├── NotAdmitted        a certificate without a right to be here
     │   ├── BatchCorrupt       a batch breaks its format, a limit or its digest
-    │   └── FrameCorrupt       bytes that are not a whole number of frames
+    │   ├── FrameCorrupt       bytes that are not a whole number of frames
+    │   └── Unforeseen         a bug or a surprise met by one of many, who alone stops for it
     ├── Transient          try again with backoff
     │   └── Busy               the other side is at a limit: come back later
     ├── Halt               park this stream in ``state`` and tell a person what to do
@@ -23,6 +24,7 @@ Anything else is a bug: it ends the worker, loudly.
 
 from __future__ import annotations
 
+from traceback import extract_tb
 from typing import ClassVar
 
 from proto.states import State
@@ -77,6 +79,19 @@ class FrameCorrupt(Refused):
     """Bytes that are not a whole number of well-formed frames."""
 
     code = "FRAME_CORRUPT"
+
+
+class Unforeseen(Refused):
+    """Something nobody expected, met by one of many: it alone stops. Its words may quote values, so they stay out."""
+
+    code = "UNFORESEEN"
+
+    @classmethod
+    def met(cls, error: Exception, where: str) -> Unforeseen:
+        """*error* as people may read it."""
+        frames = " ".join(f"{each.name}:{each.lineno}" for each in extract_tb(error.__traceback__)[-4:])
+        what = f"it failed in an unforeseen way: {type(error).__name__} at {frames}"
+        return cls(what, where=where, fix="tell whoever maintains this program")
 
 
 class Transient(ExchangeError):

@@ -75,7 +75,7 @@ class Node:
         for room in (self._room, *(lane.exchange.room for lane in self._lanes.values())):
             room.when_full = self._ballast.drop
         self._heart = Heart(self._link, self, version_of_us(), self.reports)
-        self._heart.received = lambda: self._receiving.reports(to_central=True)
+        self._heart.received = self._receiving.told
         self._heart.allowed = frozenset(settings.allow_commands)
         self._jobs = Jobs(on_bug)
         self._pace_s = float(central.heartbeat_s)

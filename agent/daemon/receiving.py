@@ -20,6 +20,7 @@ from proto.states import State
 from proto.v1 import node_pb2
 
 IMPORT_IDLE_S = 0.5
+MOST_TOLD = 2000
 
 
 def pull_limits(settings: Settings) -> PullLimits:
@@ -109,17 +110,22 @@ class Receiving:
         held = ((row.grant_id, row.state) for row in self.received.grants().values() if row.held)
         return frozenset(held)
 
-    def reports(self, *, to_central: bool = False) -> list[node_pb2.ReceivedReport]:
-        """How each grant is; where its rows lie and what is imported is told at the node alone."""
+    def reports(self) -> list[node_pb2.ReceivedReport]:
+        """How each grant is, for the people of this department."""
         pull = self._pull.state.read()
         reports = []
         for row in self.received.grants().values():
             report = received_report(row, pull)
-            if not to_central:
-                report.place = _place(row)
-                report.imports.extend(self._import_reports(row))
+            report.place = _place(row)
+            report.imports.extend(self._import_reports(row))
             reports.append(report)
         return reports
+
+    def told(self) -> list[node_pb2.ReceivedReport]:
+        """What central hears: not where rows lie or go, nor of what ended, nor more than a heartbeat carries."""
+        pull = self._pull.state.read()
+        rows = sorted(self.received.grants().values(), key=lambda row: not row.held)
+        return [received_report(row, pull) for row in rows if not row.over][:MOST_TOLD]
 
     def _import_reports(self, row: Reception) -> Sequence[node_pb2.ImportReport]:
         reports = []

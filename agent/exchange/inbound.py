@@ -53,6 +53,11 @@ class Inbound:
         room.apply(connection, (Delta(schema, truncated=True),))
         return rows
 
+    def drop(self, connection: Connection, row: Reception) -> None:
+        """Remove the table and whatever is in it."""
+        if row.place:
+            self.room(row).drop(connection, row.place)
+
     def _apply(self, connection: Connection, row: Reception, delta: Delta) -> Reception:
         room, delta = self.room(row), as_here(delta, row.place)
         known = row.reads

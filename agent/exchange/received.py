@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine
@@ -41,7 +41,7 @@ from agent.exchange.room import STANDARD, Room, StoreLimits
 from agent.exchange.store import place_of
 from agent.exchange.tables import tables
 from proto import codec
-from proto.errors import BatchCorrupt, Diverged, ExchangeError, Halt, Refused, TableHold
+from proto.errors import BatchCorrupt, Diverged, ExchangeError, Halt, Refused, TableHold, Unforeseen
 from proto.states import State
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ KEPT_LIMIT_BYTES: Final = 1024**3
 """What is kept of one grant for an import that does not come; beyond it the import copies the table anew."""
 PROVEN_EVERY_US: Final = 10_000_000
 """How often a grant without news is written down."""
+_Answer = TypeVar("_Answer")
 _log = structlog.get_logger()
 
 
@@ -123,21 +124,7 @@ class Received:
     def announce(self, news: Announced) -> Reception:
         """Store what a grant is now. One that ended stays so; its rows go if they are to be withdrawn."""
         news.demand_sound()
-        with self._writing() as writing:
-            row = self._receptions.one(writing.connection, news.grant) or self._new(writing, news)
-            if (row.stream, row.name) != (news.stream, news.table):
-                raise Refused("a grant now speaks of another table", where=news.grant, fix="ask the platform")
-            now = announced(row, news)
-            if now.over and not row.over:
-                self._record(writing, "grant_ended", PLATFORM, now, said=now.said, version=now.version)
-                now = replace(now, kept_bytes=self._forget_unfinished(writing, now))
-            if now.over and news.withdraw and now.code != WITHDRAWN:
-                rows, now = self._empty(writing, now)
-                now = replace(now, code=WITHDRAWN)
-                self._record(writing, "grant_withdrawn", PLATFORM, now, rows=rows)
-            if now != row or news.grant not in self._grants:
-                self._receptions.write(writing.connection, now)
-        return self._remember(now)
+        return self._emptying(lambda dropping: self._announce(news, dropping=dropping))
 
     def commit(self, parcel: Parcel) -> Reception | None:
         """Bring a delivery's rows in and move the cursor: all or nothing. None for a grant never announced.
@@ -162,43 +149,32 @@ class Received:
                 raise
             # What one statement cannot carry is the trouble of this grant alone.
             return self.hold(grant, error)
+        except ExchangeError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever one grant meets must not stop the others, nor capture
+            return self.hold(grant, Unforeseen.met(error, grant))
         return self._remember(now)
 
     def progress(self, grant: str, source_seq: int, proven_us: int) -> None:
         """The provider was looked at and there is nothing new: shown at once, written down now and then."""
         with self._lock:
             row = self._grants.get(grant)
-            if row is None or row.over or proven_us <= row.proven_us:
+            if row is None or row.over:
                 return
-            now = replace(row, proven_us=proven_us, source_seq=max(row.source_seq, source_seq))
+            proven_us, source_seq = max(proven_us, row.proven_us), max(source_seq, row.source_seq)
+            now = replace(row, proven_us=proven_us, source_seq=source_seq)
             if proven_us - self._noted_us.get(grant, 0) > PROVEN_EVERY_US:
                 with self._writing() as writing:
                     stored = self._receptions.one(writing.connection, grant)
                     if stored is not None:
-                        now = replace(stored, proven_us=proven_us, source_seq=now.source_seq)
+                        now = replace(stored, proven_us=proven_us, source_seq=source_seq)
                         self._receptions.write(writing.connection, now)
                 self._noted_us[grant] = proven_us
             self._remember(now)
 
     def recall(self, grant: str, recall: str, reason: str) -> int:
         """Remove every row that was delivered, on record; returns how many. Once more, the same answer."""
-        with self._writing() as writing:
-            row = self._receptions.one(writing.connection, grant)
-            if row is None:
-                return 0
-            done = self._receptions.recalled(writing.connection, grant, recall)
-            if done is not None:
-                return done
-            unfinished = row.seq > row.visible_seq
-            rows, now = self._empty(writing, row)
-            if unfinished and now.accepts:
-                what = "a recall removed the beginning of a large transaction; only a fresh copy completes it"
-                now = held_for(now, Diverged(what, where=grant))
-            self._receptions.recall(writing.connection, grant, recall, rows)
-            self._record(writing, "recalled", PLATFORM, now, recall=recall, rows=rows, reason=reason[:500])
-            self._receptions.write(writing.connection, now)
-        self._remember(now)
-        return rows
+        return self._emptying(lambda dropping: self._recall((grant, recall, reason), dropping=dropping))
 
     # What people say
 
@@ -263,6 +239,43 @@ class Received:
 
     # Inside
 
+    def _announce(self, news: Announced, *, dropping: bool) -> Reception:
+        with self._writing() as writing:
+            row = self._receptions.one(writing.connection, news.grant) or self._new(writing, news)
+            if (row.stream, row.name) != (news.stream, news.table):
+                raise Refused("a grant now speaks of another table", where=news.grant, fix="ask the platform")
+            now = announced(row, news)
+            if now.over and not row.over:
+                self._record(writing, "grant_ended", PLATFORM, now, said=now.said, version=now.version)
+                now = replace(now, kept_bytes=self._forget_unfinished(writing, now))
+            if now.over and news.withdraw and now.code != WITHDRAWN:
+                rows, now = self._empty(writing, now, dropping=dropping)
+                now = replace(now, code=WITHDRAWN)
+                self._record(writing, "grant_withdrawn", PLATFORM, now, rows=rows)
+            if now != row or news.grant not in self._grants:
+                self._receptions.write(writing.connection, now)
+        return self._remember(now)
+
+    def _recall(self, what: tuple[str, str, str], *, dropping: bool) -> int:
+        grant, recall, reason = what
+        with self._writing() as writing:
+            row = self._receptions.one(writing.connection, grant)
+            if row is None:
+                return 0
+            done = self._receptions.recalled(writing.connection, grant, recall)
+            if done is not None:
+                return done
+            unfinished = row.seq > row.visible_seq
+            rows, now = self._empty(writing, row, dropping=dropping)
+            if unfinished and now.accepts:
+                why = "a recall removed the beginning of a large transaction; only a fresh copy completes it"
+                now = held_for(now, Diverged(why, where=grant))
+            self._receptions.recall(writing.connection, grant, recall, rows)
+            self._record(writing, "recalled", PLATFORM, now, recall=recall, rows=rows, reason=reason[:500])
+            self._receptions.write(writing.connection, now)
+        self._remember(now)
+        return rows
+
     def _accept(self, writing: _Writing, row: Reception, parcel: Parcel) -> Reception:
         """The grant with this delivery; raises what is wrong with it."""
         fresh = parcel.place.generation > row.generation
@@ -314,8 +327,21 @@ class Received:
         self._record(writing, "grant_received", PLATFORM, row, room=row.room, place=row.place)
         return row
 
-    def _empty(self, writing: _Writing, row: Reception) -> tuple[int, Reception]:
-        rows = self.inbound.empty(writing.connection, row)
+    @staticmethod
+    def _emptying(act: Callable[[bool], _Answer]) -> _Answer:
+        """Rows that must go do so even where the table is not as we left it: then it goes with them."""
+        try:
+            return act(False)
+        except TableHold:
+            return act(True)
+
+    def _empty(self, writing: _Writing, row: Reception, *, dropping: bool) -> tuple[int, Reception]:
+        rows = 0
+        if dropping:
+            self.inbound.drop(writing.connection, row)
+            row = replace(row, schema=None)
+        else:
+            rows = self.inbound.empty(writing.connection, row)
         self._inbox.forget(writing.connection, row.grant_id)
         return rows, replace(row, kept_bytes=0, emptied=row.emptied + 1)
 

@@ -16,7 +16,7 @@ from agent.exchange.inbox import Kept
 from agent.imports.target import Cursor, Target
 from agent.worker import StreamState
 from proto.batch import Delta, Frames
-from proto.errors import Poisoned, Refused, TableHold
+from proto.errors import ExchangeError, Halt, Poisoned, Transient, Unforeseen
 from proto.schema import TableSchema
 from proto.states import State
 
@@ -57,10 +57,17 @@ class Importing:
         """Bring over what there is; True: there may be more. Raises Transient, Halt."""
         try:
             return self._step()
-        except (TableHold, Refused) as error:
-            # Nothing but this import stops.
+        except (Transient, Halt):
+            raise
+        except Exception as problem:
+            # Nothing but this import stops, whatever it met in somebody else's database.
+            error = (
+                problem if isinstance(problem, ExchangeError) else Unforeseen.met(problem, self.order.name)
+            )
+            if isinstance(error, Unforeseen):
+                error.fix = "see what exchange-agent check says of the import"
             fix = f"{error.fix}; then: exchange-agent received retry {self.order.name}"
-            raise Poisoned(error.what, where=error.where, fix=fix.removeprefix("; then: ")) from error
+            raise Poisoned(error.what, where=error.where, fix=fix.removeprefix("; then: ")) from problem
 
     def close(self) -> None:
         """Let go of the target."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import pwd
-import socket
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import grpc
 
-from proto.channel import MAX_MESSAGE_BYTES, from_rpc
-from proto.errors import Refused, Transient
+from proto.channel import MAX_MESSAGE_BYTES, from_rpc, was_said
+from proto.errors import Refused
 from proto.v1 import desk_pb2, local_pb2, local_pb2_grpc
 
 DEADLINE_S: Final = 30.0
@@ -98,8 +97,8 @@ class LocalClient:
             return getattr(self._stub, call)(request, timeout=DEADLINE_S)
         except grpc.RpcError as error:
             meant = from_rpc(error)
-            unavailable = type(meant) is Transient and error.code() is grpc.StatusCode.UNAVAILABLE
-            if unavailable and not _answers(self._path):
+            # What the agent itself says is not available lies behind it.
+            if error.code() is grpc.StatusCode.UNAVAILABLE and not was_said(error):
                 raise self._not_running() from error
             raise meant from error
 
@@ -124,16 +123,6 @@ def whoami() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return f"uid {os.getuid()}"
-
-
-def _answers(path: Path) -> bool:
-    """Whether somebody listens there; then what was not available lies behind the agent."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-        try:
-            door.connect(str(path))
-        except OSError:
-            return False
-    return True
 
 
 def _may_open(path: Path) -> bool:

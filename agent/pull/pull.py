@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +20,16 @@ from agent.pull.assembly import Assembler
 from agent.pull.session import Session
 from agent.worker import StreamState
 from proto.delivery import RECEIPT, signed
-from proto.errors import BatchCorrupt, Credential, ExchangeError, NotAdmitted, Refused, Transient
+from proto.errors import (
+    BatchCorrupt,
+    Credential,
+    ExchangeError,
+    Halt,
+    NotAdmitted,
+    Refused,
+    Transient,
+    Unforeseen,
+)
 from proto.signing import SignatureWrong, Verifier
 from proto.states import State
 from proto.v1 import exchange_pb2
@@ -48,6 +59,8 @@ class Pull:
         self._stopping = False
         self._verifier: Verifier | None = None
         self._parts = Assembler()
+        self._spoken: set[str] = set()
+        """Grants that central was reminded of on this connection."""
         self._renew = threading.Event()
         """Asks for a new connection: it begins with how things are."""
 
@@ -121,17 +134,13 @@ class Pull:
         grants = list(self._received.start().values())
         self._received.demand_room()
         window = (self._limits.window_deliveries, self._limits.window_bytes)
-        held = [row for row in grants if row.held and row.accepts]
-        lifted = [row for row in grants if row.code == LIFTED and row.accepts]
-        first = [letters.hello(grants, self._incarnation, window)]
-        first += [letters.held(row) for row in held]
-        first += [letters.lifted(row) for row in lifted]
-        self._parts = Assembler()
-        self._session = session = Session(self._door, first)
+        self._parts, self._spoken = Assembler(), set()
+        hello = letters.hello(grants, self._incarnation, window)
+        self._session = session = Session(self._door, hello)
         if self._stopping:
             session.give_up()
         self._verifier = session.welcome(self._limits.welcome_s)
-        _log.info("pull_connected", grants=len(grants), held=len(held))
+        _log.info("pull_connected", grants=len(grants))
         self._show()
         return session
 
@@ -154,17 +163,32 @@ class Pull:
     def _take(self, session: Session, reply: exchange_pb2.PullReply) -> None:
         match reply.WhichOneof("body"):
             case "granted":
-                self._granted(session, reply.granted)
+                with self._alone(reply.granted.grant):
+                    self._granted(session, reply.granted)
             case "delivery":
                 self._delivered(session, reply.delivery)
             case "progress":
                 proven = reply.progress
                 self._received.progress(proven.grant, min(proven.source_seq, 2**63 - 1), proven.proven_us)
             case "recall":
-                self._recalled(session, reply.recall)
+                # Not answered until it is done: central asks again.
+                with self._alone(reply.recall.grant):
+                    self._recalled(session, reply.recall)
             case _:
                 # A newer central says something we do not know: what we know goes on.
                 _log.warning("pull_word_unknown")
+
+    @contextmanager
+    def _alone(self, grant: str) -> Iterator[None]:
+        """Whatever one grant meets holds it alone."""
+        try:
+            yield
+        except (Transient, Halt):
+            raise
+        except Exception as error:  # noqa: BLE001 - neither the others nor capture may stop for it
+            problem = error if isinstance(error, ExchangeError) else Unforeseen.met(error, plain(grant, 80))
+            _log.error("grant_failed", grant=plain(grant, 80), error=str(problem))
+            self._received.hold(grant, problem)
 
     def _granted(self, session: Session, granted: exchange_pb2.Granted) -> None:
         before = self._received.grants().get(granted.grant)
@@ -182,6 +206,17 @@ class Pull:
             _log.info(
                 "grant_announced", grant=row.grant_id, said=row.said, version=row.version, place=row.place
             )
+        self._remind(session, row)
+
+    def _remind(self, session: Session, row: Reception) -> None:
+        """Once on each connection: that a grant is held, or that it is no more; central may have lost either word."""
+        if row.grant_id in self._spoken or not row.accepts:
+            return
+        self._spoken.add(row.grant_id)
+        if row.held:
+            session.send(letters.held(row))
+        elif row.code == LIFTED:
+            session.send(letters.lifted(row))
 
     def _delivered(self, session: Session, part: exchange_pb2.Delivery) -> None:
         row = self._received.grants().get(part.grant)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -23,11 +22,10 @@ LOOK_S: Final = 0.2
 class Session:
     """From hello to its end."""
 
-    def __init__(self, door: Link, first: Iterable[exchange_pb2.PullRequest]) -> None:
+    def __init__(self, door: Link, hello: exchange_pb2.PullRequest) -> None:
         self._door = door
         self._out: queue.SimpleQueue[exchange_pb2.PullRequest | None] = queue.SimpleQueue()
-        for request in first:
-            self._out.put(request)
+        self._out.put(hello)
         self._in: queue.Queue[exchange_pb2.PullReply] = queue.Queue(READ_AHEAD)
         self._over = threading.Event()
         self._error: BaseException | None = None

@@ -21,7 +21,7 @@ from proto.channel.tls import (
     probe,
     server_credentials,
 )
-from proto.channel.translation import error_status, from_rpc
+from proto.channel.translation import error_status, from_rpc, was_said
 
 __all__ = [
     "CALL_DEADLINE_S",
@@ -43,4 +43,5 @@ __all__ = [
     "preflight",
     "probe",
     "server_credentials",
+    "was_said",
 ]

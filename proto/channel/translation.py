@@ -100,6 +100,11 @@ def from_rpc(error: grpc.RpcError) -> ExchangeError:
     return kind(f"{_PLAIN.get(status, status.name.lower())}{': ' if words else ''}{words}")
 
 
+def was_said(error: grpc.RpcError) -> bool:
+    """Whether the other side raised it, and not gRPC on the way there."""
+    return _detail(error) is not None
+
+
 _PLAIN: Final = {
     grpc.StatusCode.UNAVAILABLE: "not reachable",
     grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time",

@@ -5,22 +5,25 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from agent.exchange import Received, migrate, open_exchange
 from agent.exchange import received as receiving_room
 from agent.imports import Importing, Order, Target
 from proto import frames
 from proto.batch import Delta, Frames
-from proto.errors import Poisoned, Refused
+from proto.errors import ExchangeError, Poisoned, Refused
 from proto.schema import Column, TableSchema
 from proto.states import State
 from proto.values import Kind
 from tests.support.exchanges import NODE, ROOMY
 from tests.support.parcels import Share, came, gone, persons, rows_in
+from tests.support.postgres import Cluster
 from tests.support.rows import PERSON, values
 
 pytest_plugins = ["tests.support.exchanges"]
@@ -272,6 +275,32 @@ def test_a_table_that_somebody_dropped(received: Received, opening: Opening) -> 
     run(importing)
 
     assert imported(opening()) == [(1, "张三"), (2, "李四")]
+
+
+def test_an_account_without_rights(received: Received, postgres15: Cluster) -> None:
+    """check says it beforehand; an import that finds it out later stops alone, and says so."""
+    name = postgres15.new_database("business")
+    with postgres15.connect(name) as connection:
+        connection.execute("CREATE ROLE weak LOGIN")
+        connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    url = postgres15.url(name).replace("postgres@", "weak@")
+    share = Share()
+    received.announce(share.news())
+    received.commit(share.parcel(persons((1, "张三"))))
+    for room in ("", "business"):
+        target = Target(url, NODE, room, "居民")
+        with pytest.raises((SQLAlchemyError, ExchangeError)):
+            target.probe()
+        importing = start(received, partial(Target, url, NODE, room, "居民"))
+        with pytest.raises(Poisoned) as stopped:
+            importing.step()
+        assert "exchange-agent check" in stopped.value.fix
+        importing.close()
+        target.close()
+    with postgres15.connect(name) as connection:
+        connection.execute("DROP OWNED BY weak")
+        connection.execute("DROP ROLE weak")
+    postgres15.drop_database(name)
 
 
 def test_check_proves_what_the_account_may_do(opening: Opening, exchange_url: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +19,7 @@ from proto.states import State
 from proto.values import Kind
 from tests.support.parcels import Share, came, gone, persons, rows_in
 from tests.support.receiving import Opening, audit, take
-from tests.support.rows import PERSON
+from tests.support.rows import PERSON, VISIT
 
 pytest_plugins = ["tests.support.exchanges", "tests.support.receiving"]
 
@@ -123,6 +125,45 @@ def test_a_row_this_database_cannot_hold(received: Received) -> None:
     assert rows_in(received) == [(1, True)]
 
 
+TRIGGERS = {
+    "sqlite": (
+        "CREATE TRIGGER no BEFORE INSERT ON \"from_police_population.person\" BEGIN SELECT RAISE(ABORT, '不行'); END",
+        "DROP TRIGGER no",
+    ),
+    "postgresql": (
+        "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '不行'; END $$;"
+        "CREATE TRIGGER no BEFORE INSERT ON from_police_population.person FOR EACH ROW EXECUTE FUNCTION no()",
+        "DROP FUNCTION no CASCADE",
+    ),
+    "mysql": (
+        "CREATE TRIGGER no BEFORE INSERT ON `from_police_population.person` FOR EACH ROW "
+        "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '不行'",
+        "DROP TRIGGER no",
+    ),
+}
+
+
+def test_whatever_one_grant_meets_stops_it_alone(received: Received) -> None:
+    """Somebody put a trigger on the inbound table that refuses with an error of its own (D5)."""
+    share, other = Share(), Share("G-2", table="visit")
+    received.announce(share.news())
+    received.announce(other.news())
+    take(received, share.parcel(persons((1, "张三"))))
+    made, dropped = TRIGGERS[received._engine.dialect.name]
+    with received._engine.begin() as connection:
+        connection.exec_driver_sql(made)
+    parcel = share.parcel(persons((2, "李四")))
+
+    assert take(received, parcel) == State.QUARANTINE
+    assert "李四" not in received.grants()["G-1"].why
+    assert take(received, other.parcel(came(1))) == State.RUNNING
+    with received._engine.begin() as connection:
+        connection.exec_driver_sql(dropped)
+    received.retry("G-1", "wang")
+    assert take(received, parcel) == State.RUNNING
+    assert rows_in(received) == [(1, "张三"), (2, "李四")]
+
+
 def test_rows_of_another_table_are_refused(received: Received) -> None:
     """A grant of one table brings nothing else."""
     share = Share()
@@ -207,3 +248,29 @@ def test_partial_updates_arrive(received: Received) -> None:
     take(received, share.parcel(Delta(wide, partials=(part,))))
 
     assert rows_in(received) == [(1, "张叁", "很长")]
+
+
+def test_memory_holds_one_part_of_a_large_transaction(received: Received) -> None:
+    """However many there are, while they come and while they become visible."""
+    share = Share(table="visit")
+    received.announce(share.news())
+    dice, rows = random.Random(1), 2_000
+    noise = ["".join(chr(dice.randrange(0x4E00, 0x9FA5)) for _ in range(100)) for _ in range(rows)]
+
+    def part(number: int) -> Delta:
+        data = frames.pack_rows([(number * rows + n, noise[n]) for n in range(rows)], VISIT.kinds)
+        return Delta(VISIT, inserts=Frames(data, rows))
+
+    peaks = []
+    for parts in (5, 40):
+        tracemalloc.start()
+        for number in range(parts):
+            take(received, share.parcel(part(number), continues=number < parts - 1))
+            share.sent.clear()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+
+    with received.reading() as connection:
+        row = received.grants()["G-1"]
+        assert received.inbound.room(row).count(connection, VISIT) == 45 * rows
+    assert peaks[1] < peaks[0] * 1.5, peaks

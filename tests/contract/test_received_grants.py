@@ -83,6 +83,23 @@ def test_a_recall_empties_the_table_once(received: Received) -> None:
     assert [event for event, _ in audit(received)].count("recalled") == 2
 
 
+def test_a_recall_of_a_table_that_somebody_changed(received: Received) -> None:
+    """Its rows must go: where it cannot be emptied any more it is dropped."""
+    share = Share()
+    received.announce(share.news())
+    take(received, share.parcel(persons((1, "张三"))))
+    name = {"postgresql": "from_police_population.person", "sqlite": '"from_police_population.person"'}
+    with received._engine.begin() as connection:
+        table = name.get(connection.dialect.name, "`from_police_population.person`")
+        connection.exec_driver_sql(f"DROP TABLE {table}")
+
+    assert received.recall("G-1", "C-1", "数据有误") == 0
+    assert rows_in(received) == []
+    share.afresh()
+    assert take(received, share.parcel(persons((2, "李四")))) == State.RUNNING
+    assert rows_in(received) == [(2, "李四")]
+
+
 def test_a_recall_inside_a_large_transaction(received: Received) -> None:
     """Its beginning is gone, so its end cannot be shown: only a fresh copy mends that."""
     share = Share()
@@ -169,7 +186,7 @@ def test_progress_is_written_now_and_then(received: Received) -> None:
     received.progress("G-1", 7, 999)
     received.progress("G-none", 7, 999)
 
-    assert (received.grants()["G-1"].proven_us, received.grants()["G-1"].source_seq) == (1_000_000_001, 6)
+    assert (received.grants()["G-1"].proven_us, received.grants()["G-1"].source_seq) == (1_000_000_001, 7)
     assert received.start()["G-1"].proven_us == 1_000_000_000
 
 

@@ -104,7 +104,7 @@ def test_a_link_that_breaks_again_and_again(
 
 
 def test_a_held_grant_goes_on_when_a_person_says_so(consumer: Consumer, platform: Platform) -> None:
-    """Central hears that it was lifted and from where to go on; a held one is told at every hello (D5)."""
+    """Central hears that it was lifted and from where to go on; a held one is told on every connection (D5)."""
     share = platform.share()
     begin(consumer, platform, share)
     good = share.delivery(persons((1, "张三")))
@@ -115,14 +115,15 @@ def test_a_held_grant_goes_on_when_a_person_says_so(consumer: Consumer, platform
     platform.wait(platform.holds)
     platform.end()
     platform.visited(2)
+    platform.send(share.granted())
     platform.wait(lambda: len(platform.holds()) == 2)
     assert platform.holds()[1].code == "SIGNATURE_WRONG"
 
     consumer.pull.retry("G-1", "wang")
     platform.visited(3)
+    platform.send(share.granted())
     platform.wait(lambda: len(platform.holds()) == 3)
     assert (platform.holds()[2].grant, platform.holds()[2].state) == ("G-1", "")
-    platform.send(share.granted())
     platform.deliver(good)
     consumer.until_rows("G-1", [(1, "张三")])
 

@@ -41,6 +41,13 @@ class ReceivingAgent:
         self.config.write_text(yaml.safe_dump(settings, allow_unicode=True))
         self.daemon = Daemon((AGENT, "run", "-c", str(self.config)), folder / "agent.log")
 
+    def use(self, exchange: str) -> None:
+        """Another exchange database; before the first start."""
+        self.exchange = exchange
+        settings = yaml.safe_load(self.config.read_text())
+        settings["exchange"]["url"] = exchange
+        self.config.write_text(yaml.safe_dump(settings, allow_unicode=True))
+
     def start(self) -> None:
         """Run it, and wait until it answers."""
         self.daemon.start()
