@@ -39,9 +39,9 @@ class Around:
     offices: Mapping[str, Offices]
 
 
-def facts_of(turn: Turn, found: Sequence[Kept], *, data: bool = True) -> list[Facts]:
-    """What is known about each of *found*; without *data* no table is looked at."""
-    around = _around(turn.connection, [each.entry for each in found])
+def facts_of(turn: Turn, found: Sequence[Kept], *, data: bool = True, alone: bool = False) -> list[Facts]:
+    """What is known about each of *found*; without *data* no table is looked at, *alone* nothing but the entries."""
+    around = Around({}, {}, {}) if alone else _around(turn.connection, [each.entry for each in found])
     lives = _lives(turn.connection, found) if data else {}
     return [_facts(turn, each, around, lives.get(each.code)) for each in found]
 

@@ -27,7 +27,8 @@ def list_entries(turn: Turn, told: Page) -> dict[str, Any]:
     query = (
         select(*_shown(), r.since_release)
         .join(RELEASED, (ENTRIES.c.code == r.code) & (ENTRIES.c.version == r.version))
-        .where(r.until_release.is_(None), r.code > told.after, *_filters(told))
+        # Said of both, so that both indexes are entered at that place.
+        .where(r.until_release.is_(None), r.code > told.after, ENTRIES.c.code > told.after, *_filters(told))
         .order_by(r.code)
     )
     return _page(turn, query, told)
