@@ -95,7 +95,7 @@ def _measure(people: Bureaucracy, entries: int) -> None:
     _time("departments", asked("departments", "liu-yang"))
     _time("check, one page (50)", asked("check", "wu-di", **page))
     _time("check, one entry", asked("check", "wu-di", code=middle))
-    _time("diff, one page (200)", asked("diff", "chen-jie", first=0, second=1))
+    _time("diff, one page (100)", asked("diff", "chen-jie", first=0, second=1))
     _time("release lines (200)", asked("release_lines", "chen-jie", **page))
     _time("published(code)", read(lambda connection: published(connection, middle)))
     _time("newest_release()", read(newest_release))
