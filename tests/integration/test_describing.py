@@ -85,6 +85,16 @@ def test_a_heartbeat_brings_descriptions_and_takes_the_release_home(central):
         assert len(connection.execute(select(SHAPES)).all()) == 1
 
 
+def test_a_description_without_measure_is_named_not_kept(central):
+    """The heartbeat goes on; the check says why it cannot compare."""
+    column = {"name": "c" * 100, "kind": "text", "source_type": "x" * 300_000}
+    shape = node_pb2.TableShape(stream="police/hr", table="person", columns=[column])
+    keep(central.engine, "police", [shape])
+    with reading(central.engine) as connection:
+        found, _ = shapes_of(connection, ["police/hr"])["police/hr", "person"]
+    assert "bytes" in found.trouble and not found.columns
+
+
 def test_a_node_fetches_its_own_part_of_the_newest_release(central):
     """Signed by the platform, about its own streams, whatever release it names; and the heartbeat told it to (SD07.1)."""
     node = central.node("police")
