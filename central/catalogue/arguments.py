@@ -111,7 +111,7 @@ class Diff(Section):
     first: int = Field(ge=0)
     second: int = Field(ge=0)
     after: str = ""
-    limit: int = Field(200, ge=1, le=MOST)
+    limit: int = Field(100, ge=1, le=MOST)
 
 
 class Page(Section):

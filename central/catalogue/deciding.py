@@ -5,7 +5,6 @@ Whoever registered a version cannot audit it, whatever roles they have (Art. 15)
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import datetime
 from typing import Any, Final
@@ -27,6 +26,7 @@ from central.catalogue.keeping import (
     notify,
     of_row,
     set_values,
+    text_of,
     writers,
 )
 from central.catalogue.published import newest_release
@@ -36,6 +36,7 @@ from central.catalogue.states import PUBLIC, EntryState
 from central.people import Role, Turn
 from central.store.catalogue import ENTRIES, RELEASED
 from central.store.grants import GRANTS
+from proto.catalogue import canonical
 from proto.errors import NotAdmitted, Refused
 
 _ITEM: Final = re.compile(r"items\[(.+)\]\.(\w+)")
@@ -70,7 +71,7 @@ def verify(turn: Turn, told: Verify) -> dict[str, Any]:
     before = kept(turn.connection, told.code, lock=True)
     said = {"by": turn.actor.person, "at_us": turn.now_us, "result": told.result, "opinion": told.opinion}
     step = Move("verify", Role.AUTHORITY, EntryState(told.result), told.opinion)
-    move(turn, before, step, verification=json.dumps(said, ensure_ascii=False))
+    move(turn, before, step, verification=canonical(said).decode())
     return said_of(turn, told.code)
 
 
@@ -223,9 +224,9 @@ def _of_adjustment(turn: Turn, before: Kept) -> dict[str, Any]:
     return {
         "registrar": before.registrar,
         "auditor": before.auditor,
-        "provider_document": own.model_dump_json(),
+        "provider_document": text_of(own),
         "adjusted_by": turn.actor.person,
-        "verification": json.dumps(before.verification, ensure_ascii=False) if before.verification else "",
+        "verification": canonical(before.verification).decode() if before.verification else "",
         "registration_no": before.registration_no,
     }
 

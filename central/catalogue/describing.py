@@ -35,17 +35,25 @@ def keep(engine: Engine, node: str, shapes: Iterable[node_pb2.TableShape]) -> No
     said = list(shapes)
     if not said:
         return
-    if len(said) > MOST_SHAPES or any(each.ByteSize() > MOST_BYTES for each in said):
-        raise Refused(f"more than {MOST_SHAPES} tables, or one of over {MOST_BYTES} bytes", where=node)
+    if len(said) > MOST_SHAPES:
+        raise Refused(f"more than {MOST_SHAPES} tables at once", where=node)
     if odd := next((each.stream for each in said if not each.stream.startswith(f"{node}/")), None):
         raise Refused("the tables are another node's", where=odd[:80])
-    found = {(each.stream, each.table): each for each in said}
+    found = {(each.stream, each.table): _fitting(each) for each in said}
     with writing(engine) as connection:
         now, c = now_us(connection), SHAPES.c
         for (stream, table), shape in found.items():
             connection.execute(delete(SHAPES).where(c.stream == stream, c.table_name == table))
             row = {"stream": stream, "table_name": table, "at_us": now, "shape": shape.SerializeToString()}
             connection.execute(insert(SHAPES), row)
+
+
+def _fitting(shape: node_pb2.TableShape) -> node_pb2.TableShape:
+    """The description, or why it is not kept: a heartbeat is not refused for it."""
+    if shape.ByteSize() <= MOST_BYTES:
+        return shape
+    trouble = f"its description has {shape.ByteSize()} bytes, {MOST_BYTES} are kept"
+    return node_pb2.TableShape(stream=shape.stream, table=shape.table[:300], trouble=trouble)
 
 
 def ask_everybody(engine: Engine) -> int:

@@ -105,7 +105,7 @@ def dcat(turn: Turn, told: Page) -> dict[str, Any]:
     query = (
         select(e.document, e.code)
         .join(RELEASED, (e.code == r.code) & (e.version == r.version))
-        .where(r.until_release.is_(None), r.code > told.after)
+        .where(r.until_release.is_(None), r.code > told.after, e.code > told.after)
     )
     query = query.where(e.provider == told.provider) if told.provider else query
     rows = turn.connection.execute(query.order_by(r.code).limit(told.limit)).all()

@@ -21,6 +21,8 @@ def _duration(text: str) -> str:
 
 Duration = Annotated[str, AfterValidator(_duration)]
 Words = Annotated[str, Field(min_length=1, max_length=2000)]
+Name = Annotated[str, Field(min_length=1, max_length=300)]
+"""Short enough for an index."""
 
 
 class ShareType(StrEnum):
@@ -73,8 +75,8 @@ class LegalBasis(Section):
 class Item(Section):
     """信息项: one column of the resource, and what may be done with it."""
 
-    name: Words
-    column: Words
+    name: Name
+    column: Name
     """Its column in the provider's table."""
     type: str = Field(pattern="^[CNYDTLMGBIF]$")
     length: int | None = Field(None, ge=1)
@@ -86,15 +88,15 @@ class Item(Section):
     open_condition: str = ""
     sensitivity: int = Field(1, ge=1, le=4)
     is_personal: bool = False
-    standard: str = ""
+    standard: str = Field("", max_length=300)
     """Name or code of the standard data element, where there is one."""
 
 
 class Binding(Section):
     """Which table of which stream carries the rows."""
 
-    stream: Words
-    table: Words
+    stream: Name
+    table: Name
 
 
 class Interface(Section):
@@ -118,9 +120,9 @@ class Survey(Section):
 class Entry(Section):
     """One resource as its provider registers it."""
 
-    code: Words
+    code: Annotated[str, Field(min_length=1, max_length=200)]
     """分类码/顺序码."""
-    name: Words
+    name: Name
     class_path: tuple[str, ...] = Field(min_length=1, max_length=4)
     """类, 项, 目, 细目."""
     provider_name: Words

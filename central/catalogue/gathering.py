@@ -39,9 +39,9 @@ class Around:
     offices: Mapping[str, Offices]
 
 
-def facts_of(turn: Turn, found: Sequence[Kept], *, data: bool = True) -> list[Facts]:
-    """What is known about each of *found*; without *data* no table is looked at."""
-    around = _around(turn.connection, [each.entry for each in found])
+def facts_of(turn: Turn, found: Sequence[Kept], *, data: bool = True, alone: bool = False) -> list[Facts]:
+    """What is known about each of *found*; without *data* no table is looked at, *alone* nothing but the entries."""
+    around = Around({}, {}, {}) if alone else _around(turn.connection, [each.entry for each in found])
     lives = _lives(turn.connection, found) if data else {}
     return [_facts(turn, each, around, lives.get(each.code)) for each in found]
 
@@ -117,7 +117,7 @@ def offices_of(connection: Connection, departments: Iterable[str]) -> dict[str, 
 def _lives(connection: Connection, found: Sequence[Kept]) -> dict[str, Live]:
     bound = {each.code: each.entry.binding for each in found if each.entry.binding}
     streams = {binding.stream for binding in bound.values()}
-    shapes = shapes_of(connection, streams)
+    shapes = shapes_of(connection, streams, {binding.table for binding in bound.values()})
     tables = {stream: _tables(connection, stream) for stream in streams}
     updated = _updated(connection, streams)
     lives: dict[str, Live] = {each.code: Live() for each in found}
@@ -162,10 +162,11 @@ def platform_table(connection: Connection, entry: Entry) -> Seen | None:
 
 
 def shapes_of(
-    connection: Connection, streams: Iterable[str]
+    connection: Connection, streams: Iterable[str], tables: Iterable[str] | None = None
 ) -> dict[tuple[str, str], tuple[node_pb2.TableShape, int]]:
-    """What nodes said last about the tables of *streams*, and when."""
-    rows = connection.execute(select(SHAPES).where(SHAPES.c.stream.in_(list(streams))))
+    """What nodes said last about these *tables*, or all tables, of *streams*, and when."""
+    query = select(SHAPES).where(SHAPES.c.stream.in_(list(streams)))
+    rows = connection.execute(query if tables is None else query.where(SHAPES.c.table_name.in_(list(tables))))
     return {
         (row.stream, row.table_name): (node_pb2.TableShape.FromString(row.shape), row.at_us) for row in rows
     }

@@ -19,6 +19,7 @@ from central.catalogue.entry import Entry
 from central.catalogue.states import EntryState, demand_move
 from central.people import Role, Turn
 from central.store.catalogue import ENTRIES, HISTORY, ITEMS, NOTICES
+from proto.catalogue import canonical
 from proto.errors import Refused
 
 IS_NEWEST: Final = 1
@@ -204,12 +205,17 @@ def row_of(entry: Entry, turn: Turn, values: dict[str, Any]) -> dict[str, Any]:
         "registrar": turn.actor.person,
         "created_us": turn.now_us,
         "changed_us": turn.now_us,
-        "document": entry.model_dump_json(),
+        "document": text_of(entry),
         "newest": IS_NEWEST,
         "name_key": name_key(entry.name),
         "dictionary": turn.profile.catalogue.dictionary_version,
     }
     return {**usual, **values}
+
+
+def text_of(entry: Entry) -> str:
+    """An entry in the one way that releases sign it."""
+    return canonical(entry.model_dump(mode="json")).decode()
 
 
 def write_items(connection: Connection, entries: Iterable[Entry]) -> None:

@@ -46,6 +46,12 @@ def published(connection: Connection, code: str) -> Published:
     return _published(connection, row)
 
 
+def version_in_force(connection: Connection, code: str) -> int:
+    """Which version of *code* is in force now; 0 = none: never released, suspended or withdrawn. One look at an index."""
+    here = select(RELEASED.c.version).where(RELEASED.c.code == code, RELEASED.c.until_release.is_(None))
+    return int(connection.execute(here).scalar_one_or_none() or 0)
+
+
 def published_of(connection: Connection, stream: str) -> list[Published]:
     """The entries in force whose rows come from *stream*."""
     rows = connection.execute(_IN_FORCE.where(ENTRIES.c.stream == stream).order_by(ENTRIES.c.code))

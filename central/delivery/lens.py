@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from central.catalogue.entry import ShareType
-from central.catalogue.published import Published, newest_release, published
+from central.catalogue.published import Published, newest_release, published, version_in_force
 from central.ledger import shape_of
 from central.sharing.permits import Permit
 from proto.errors import ExchangeError, Refused, SchemaHold
@@ -39,7 +39,7 @@ class Lenses:
     """Makes the lens of one grant, anew when its terms, the catalogue or the table changed."""
 
     def __init__(self) -> None:
-        self._made: tuple[tuple[int, int, bytes], Lens] | None = None
+        self._made: tuple[tuple[int, int, int, bytes], Lens] | None = None
 
     def of(self, connection: Connection, permit: Permit) -> Lens | None:
         """The lens of *permit* now; None while the provider has sent no row of the table.
@@ -50,7 +50,9 @@ class Lenses:
         shape = shape_of(connection, permit.stream, permit.table)
         if shape is None:
             return None
-        now = (permit.version, release, shape.fingerprint)
+        # A suspended or withdrawn entry ends at once, not with the next release.
+        version = version_in_force(connection, permit.resource)
+        now = (permit.version, release, version, shape.fingerprint)
         if self._made is None or self._made[0] != now:
             self._made = now, _lens(permit, published(connection, permit.resource), shape)
         return self._made[1]

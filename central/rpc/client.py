@@ -14,6 +14,9 @@ from proto.errors import Transient
 from proto.v1 import desk_pb2, desk_pb2_grpc, status_pb2, status_pb2_grpc
 
 DESK_DEADLINE_S: Final = 60.0
+LONG_DEADLINE_S: Final = 900.0
+LONG: Final = frozenset({"catalogue.release"})
+"""Verbs that take as long as the catalogue is large."""
 
 
 class StatusClient:
@@ -88,8 +91,9 @@ class DeskClient:
     def do(self, verb: str, **arguments: Any) -> Any:
         """Do one verb; raises what the desk raised, Transient when it cannot be reached."""
         request = desk_pb2.DeskRequest(verb=verb, arguments=json.dumps(arguments, ensure_ascii=False))
+        deadline_s = LONG_DEADLINE_S if verb in LONG else DESK_DEADLINE_S
         try:
-            return json.loads(self._stub.Do(request, timeout=DESK_DEADLINE_S).answer)
+            return json.loads(self._stub.Do(request, timeout=deadline_s).answer)
         except grpc.RpcError as error:
             raise _meant(error, self._target) from error
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Engine, Row, select, update
+from sqlalchemy import Engine, Row, exists, select, update
 
 from central.people import Actor, Turn
 from central.policy import Profile
@@ -19,6 +19,7 @@ from central.sharing.states import FLOWING, LIVE, GrantState
 from central.sharing.steps import step_of
 from central.sharing.watermark import see
 from central.store import now_us, reading, writing
+from central.store.catalogue import ENTRIES
 from central.store.grants import GRANTS
 from central.store.sharing import REQUESTS, STEPS
 from proto.process import Section
@@ -26,6 +27,7 @@ from proto.process import Section
 CLOCK: Final = Actor("clock", "the platform's clock", "", frozenset(), "clock")
 PAGE: Final = 500
 _DAY_US: Final = int(timedelta(days=1).total_seconds()) * 1_000_000
+_WITHDRAWN: Final = exists().where(ENTRIES.c.code == GRANTS.c.resource, ENTRIES.c.state == "withdrawn")
 _log = structlog.get_logger()
 
 
@@ -120,8 +122,10 @@ def _due_grants(engine: Engine, profile: Profile) -> list[str]:
         now = now_us(connection)
         ends = GRANTS.c.state.in_(LIVE) & (GRANTS.c.valid_to_us <= now + first_us)
         begins = (GRANTS.c.state == GrantState.PENDING) & (GRANTS.c.valid_from_us <= now)
-        query = select(GRANTS).where(ends | begins).order_by(GRANTS.c.grant_id)
-        return [row.grant_id for row in connection.execute(query).all() if _has_news(row, now, profile)]
+        gone = GRANTS.c.state.in_(LIVE) & _WITHDRAWN
+        query = select(GRANTS, _WITHDRAWN.label("gone")).where(ends | begins | gone)
+        rows = connection.execute(query.order_by(GRANTS.c.grant_id)).all()
+        return [row.grant_id for row in rows if row.gone or _has_news(row, now, profile)]
 
 
 def _has_news(row: Row[Any], now_us: int, profile: Profile) -> bool:
@@ -135,6 +139,12 @@ def _settle(turn: Turn, row: Row[Any]) -> bool:
     """Whether another state was written."""
     if row.state not in LIVE:
         return False
+    if turn.connection.execute(select(_WITHDRAWN).where(GRANTS.c.grant_id == row.grant_id)).scalar_one():
+        # Nothing has flowed since the withdrawal; this gives the grant its end.
+        said, end = "the resource was withdrawn from the catalogue", min(row.valid_to_us, turn.now_us)
+        values = {"state": GrantState.REVOKED, "valid_to_us": end, "sentence": said}
+        change_grant(turn, row, "grant_ended_with_resource", said, **values)
+        return True
     if turn.now_us >= row.valid_to_us:
         change_grant(turn, row, "grant_expired", "its last day is over", state=GrantState.EXPIRED)
         return True

@@ -51,6 +51,7 @@ ENTRIES: Final = Table(
     Index("central_catalogue_entries_state", "state", "newest", "code"),
     Index("central_catalogue_entries_owner", "provider", "newest", "code"),
     Index("central_catalogue_entries_name", "name_key"),
+    Index("central_catalogue_entries_words", "code", "version", "name"),
 )
 
 # The items of the newest version of every entry: who has what already (Art. 18).

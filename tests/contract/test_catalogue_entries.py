@@ -11,8 +11,11 @@ from sqlalchemy import select
 from central.catalogue.entry import LegalBasis
 from central.catalogue.keeping import Kept, Move, kept, move, set_values
 from central.catalogue.states import NEXT, EntryState
+from central.delivery.lens import Lenses
 from central.people import Role, Turn
 from central.people.office import actor
+from central.sharing.clock import settle
+from central.sharing.permits import permit
 from central.store import now_us, reading, writing
 from central.store.catalogue import NOTICES
 from central.store.tables import AUDIT
@@ -284,6 +287,29 @@ def test_withdrawn_and_suspended_end_at_once(people):
     assert listed["code"] == first.code
     with pytest.raises(Refused, match="this code has ended"):
         people.draft(second)
+
+
+def test_a_grant_on_a_withdrawn_resource_ends(people):
+    """Nothing flows from the moment of the withdrawal; the clock gives the grant its end, the consumer has a notice (5.2)."""
+    entry, grant = people.entry(), f"G-end-{people.number}"
+    people.publish(entry)
+    people.release()
+    lenses = Lenses()
+    with writing(people.store.engine) as connection:
+        grant_directly(connection, grant, "civil-node", entry, {}, days=365)
+        assert lenses.of(connection, permit(connection, grant)) is not None
+    people.do("suspend", "liu-yang", code=entry.code, opinion="结构变化")
+    with writing(people.store.engine) as connection, pytest.raises(Refused, match="sharing catalogue"):
+        lenses.of(connection, permit(connection, grant))
+    settle(people.store.engine, people.profile)
+    with reading(people.store.engine) as connection:
+        assert permit(connection, grant).state == "active"
+    people.do("withdraw", "wang-wei", code=entry.code, opinion="职责划转")
+    settle(people.store.engine, people.profile)
+    with reading(people.store.engine) as connection:
+        found, now = permit(connection, grant), now_us(connection)
+    assert (found.state, found.valid_to_us <= now) == ("revoked", True)
+    assert "withdrawn" in found.refusal(now)
 
 
 def test_a_secret_resource_is_refused(people):

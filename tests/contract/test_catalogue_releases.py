@@ -16,7 +16,7 @@ from central.catalogue.published import newest_release, published, published_of
 from central.catalogue.releasing import verify_kept
 from central.store import reading, writing
 from central.store.catalogue import ENTRIES
-from proto.catalogue import Head, NodeCatalogue, entries_of, head_line, verify_node, verify_release
+from proto.catalogue import Head, NodeCatalogue, canonical, entries_of, head_line, verify_node, verify_release
 from proto.errors import Diverged, Refused
 from proto.signing import SignatureWrong
 from tests.support.bureaucracy import Bureaucracy
@@ -51,7 +51,7 @@ def _file(people: Bureaucracy, number: int = 0) -> list[bytes]:
 
 
 def test_a_release_is_verified_with_nothing_but_the_authoritys_certificate(people):
-    """Numbered, derived from what is published, signed; no database is asked (SD07.1)."""
+    """Numbered, derived from what is published, signed; no database is asked; every version with its contract and its tags (SD07.1, SD11.1, SD11.2)."""
     entries = [people.entry(n) for n in range(1, 6)]
     people.publish(*entries)
     answer = people.release()
@@ -60,6 +60,11 @@ def test_a_release_is_verified_with_nothing_but_the_authoritys_certificate(peopl
     assert (head.release, head.entries) == (answer["release"], answer["entries"])
     ours = [each for each in entries_of(lines) if each["entry"]["provider"] == people.police]
     assert [each["code"] for each in ours] == sorted(entry.code for entry in entries)
+    # Canonical to the byte, though put together from parts.
+    assert [canonical(json.loads(line)) + b"\n" for line in lines[1:]] == lines[1:]
+    contract = ours[0]["entry"]
+    assert {"items", "kind", "theme", "interface", "binding"} <= set(contract)
+    assert {item["column"]: item["is_key"] for item in contract["items"]}["id_no"]
     assert head.platform["region"] == "370100" and head.policy == "sd-2015"
     assert people.release()["release"] == head.release + 1
     assert verify_release(_file(people), _ca(people)).previous != ""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from pydantic import TypeAdapter
 from sqlalchemy import select
@@ -15,11 +16,13 @@ from agent.sources.kinds import AnySettings, SourceSettings
 from agent.sources.source import NoMirror
 from central.catalogue.describing import keep
 from central.catalogue.gathering import shapes_of
-from central.store import reading
+from central.store import reading, writing
 from central.store.catalogue import SHAPES
+from proto.catalogue import verify_node
 from proto.errors import Refused
 from proto.v1 import node_pb2
 from tests.support.manysources import KINDS, Bureaus
+from tests.support.shares import entry_of, put_in_force
 
 SETTINGS: TypeAdapter[AnySettings] = TypeAdapter(SourceSettings)
 SECRET = "机密内容"
@@ -80,6 +83,34 @@ def test_a_heartbeat_brings_descriptions_and_takes_the_release_home(central):
     node.desk.Heartbeat(node_pb2.HeartbeatRequest())
     with reading(central.engine) as connection:
         assert len(connection.execute(select(SHAPES)).all()) == 1
+
+
+def test_a_description_without_measure_is_named_not_kept(central):
+    """The heartbeat goes on; the check says why it cannot compare."""
+    column = {"name": "c" * 100, "kind": "text", "source_type": "x" * 300_000}
+    shape = node_pb2.TableShape(stream="police/hr", table="person", columns=[column])
+    keep(central.engine, "police", [shape])
+    with reading(central.engine) as connection:
+        found, _ = shapes_of(connection, ["police/hr"])["police/hr", "person"]
+    assert "bytes" in found.trouble and not found.columns
+
+
+def test_a_node_fetches_its_own_part_of_the_newest_release(central):
+    """Signed by the platform, about its own streams, whatever release it names; and the heartbeat told it to (SD07.1)."""
+    node = central.node("police")
+    ours = entry_of("3070101/1", "police/hr", "person", ("id_no", "name"), name="人口")
+    theirs = entry_of("3070101/2", "police-2/hr", "person", ("id_no",), name="别人的")
+    with writing(central.engine) as connection:
+        release = put_in_force(connection, ours, theirs)
+    assert node.desk.Heartbeat(node_pb2.HeartbeatRequest()).release == release
+    part = node.desk.GetCatalogue(node_pb2.GetCatalogueRequest(release=99))
+    authorities = (central.folder / "ca.pem").read_bytes()
+    found = verify_node(part.document, part.signature, part.certificate, authorities)
+    assert (found.node, found.release) == ("police", release)
+    assert [(each.code, each.table) for each in found.entries] == [("3070101/1", "person")]
+    stranger = central.client("police", central.authority.issue_node("police"))
+    with pytest.raises(grpc.RpcError):
+        stranger.desk.GetCatalogue(node_pb2.GetCatalogueRequest())
 
 
 def test_a_node_describes_no_other_nodes_tables(central):

@@ -62,7 +62,8 @@ class Read:
             column, _, name = place.removeprefix("items[").partition("]")
             at = self.item_rows.get((code, column), row)
             return Fault(ITEMS, at, _title(ITEM_HEADINGS, name.lstrip(".")), rule, what)
-        return Fault(ENTRIES, row, _title(ENTRY_HEADINGS, place), rule, what)
+        column = ITEMS if place == "items" else _title(ENTRY_HEADINGS, place)
+        return Fault(ENTRIES, row, column, rule, what)
 
 
 def read_entries(sheets: Sheets, policy: CataloguePolicy) -> Read:
@@ -129,9 +130,12 @@ def _record(
         try:
             value = heading.convert(cell, policy)
         except CellWrong as error:
-            faults.append(Fault(*place, heading.title, error.rule, error.what))
+            faults.append(Fault(*place, heading.title, heading.rule, error.what))
             said["is_faulty"] = True
-            continue
+            if heading.field != "code":
+                continue
+            # What belongs together is still told by it.
+            value = cell
         outer, _, inner = heading.field.partition(".")
         if inner:
             said.setdefault(outer, {})[inner] = value

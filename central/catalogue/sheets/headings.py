@@ -40,11 +40,11 @@ _FORMATS: Final = {
 
 
 class CellWrong(Exception):
-    """A cell that cannot be understood: what is wrong with it, and which rule it breaks."""
+    """A cell that cannot be understood, and what is wrong with it."""
 
-    def __init__(self, what: str, rule: str = "V01") -> None:
+    def __init__(self, what: str) -> None:
         super().__init__(what)
-        self.what, self.rule = what, rule
+        self.what = what
 
 
 Convert = Callable[[str, CataloguePolicy], Any]
@@ -71,6 +71,12 @@ def text(cell: str, _policy: CataloguePolicy) -> str:
     return cell
 
 
+def _code(cell: str, policy: CataloguePolicy) -> str:
+    if not re.fullmatch(policy.code_pattern, cell, re.ASCII):
+        raise CellWrong(f"{cell[:40]!r} does not fit the pattern of codes")
+    return cell
+
+
 def _parts(cell: str, _policy: CataloguePolicy) -> list[str]:
     return [part for part in _PARTS.split(cell) if part]
 
@@ -88,7 +94,7 @@ def _flag(cell: str, _policy: CataloguePolicy) -> bool:
 
 def _whole(cell: str, _policy: CataloguePolicy) -> int:
     if not re.fullmatch(r"\d{1,15}", cell, re.ASCII):
-        raise CellWrong(f"{cell[:20]!r} is no whole number", "V18")
+        raise CellWrong(f"{cell[:20]!r} is no whole number")
     return int(cell)
 
 
@@ -96,15 +102,15 @@ def _number(cell: str, _policy: CataloguePolicy) -> float:
     try:
         return float(cell)
     except ValueError:
-        raise CellWrong(f"{cell[:20]!r} is no number", "V18") from None
+        raise CellWrong(f"{cell[:20]!r} is no number") from None
 
 
-def _word(words: Mapping[str, str], rule: str) -> ToWord:
+def _word(words: Mapping[str, str]) -> ToWord:
     def convert(cell: str, _policy: CataloguePolicy) -> str:
         if cell in words.values():
             return cell
         if cell not in words:
-            raise CellWrong(f"{cell[:20]!r} is none of {'、'.join(words)}", rule)
+            raise CellWrong(f"{cell[:20]!r} is none of {'、'.join(words)}")
         return words[cell]
 
     return convert
@@ -112,19 +118,19 @@ def _word(words: Mapping[str, str], rule: str) -> ToWord:
 
 def _share_type(cell: str, policy: CataloguePolicy) -> str:
     words = {**policy.share_type_words, **{name: key for key, name in policy.share_types.items()}}
-    return _word(words, "V01")(cell, policy)
+    return _word(words)(cell, policy)
 
 
 def _cycle(cell: str, policy: CataloguePolicy) -> str:
-    return _word({name: key for key, name in policy.update_cycles.items()}, "V14")(cell, policy)
+    return _word({name: key for key, name in policy.update_cycles.items()})(cell, policy)
 
 
 def _modes(cell: str, policy: CataloguePolicy) -> list[str]:
-    return [_word(_MODES, "V07")(part, policy) for part in _parts(cell, policy)]
+    return [_word(_MODES)(part, policy) for part in _parts(cell, policy)]
 
 
 def _format(cell: str, policy: CataloguePolicy) -> int:
-    return int(_word(_FORMATS, "V07")(cell.rstrip("."), policy))
+    return int(_word(_FORMATS)(cell.rstrip("."), policy))
 
 
 def _secret(cell: str, policy: CataloguePolicy) -> bool:
@@ -132,7 +138,7 @@ def _secret(cell: str, policy: CataloguePolicy) -> bool:
 
 
 ENTRY_HEADINGS: Final = (
-    Heading(CODE, "code", text, "V02", "3070101/000001"),
+    Heading(CODE, "code", _code, "V02", "3070101/000001"),
     Heading("信息资源名称", "name", text, "V01", "常住人口信息"),
     Heading("信息资源分类", "class_path", _class_path, "V02", "3/07/010/1"),
     Heading("信息资源提供方", "provider_name", text, "V01", "济南市公安局"),
@@ -147,7 +153,7 @@ ENTRY_HEADINGS: Final = (
     Heading("依据名称", "basis.title", text, "V09"),
     Heading("依据文号", "basis.document_no", text, "V09"),
     Heading("依据条款", "basis.article", text, "V09"),
-    Heading("依据类别", "basis.kind", _word(_BASES, "V09"), "V09"),
+    Heading("依据类别", "basis.kind", _word(_BASES), "V09"),
     Heading("是否向社会开放", "is_open", _flag, "V01", "否"),
     Heading("开放条件", "open_condition", text),
     Heading("更新周期", "update_cycle", _cycle, "V14", "每日"),
@@ -156,12 +162,12 @@ ENTRY_HEADINGS: Final = (
     Heading("发布日期", "published_on", text, "V17", "2026-01-31"),
     Heading("关联资源代码", "related", _parts, "V19"),
     Heading("涉密属性", "is_secret", _secret, "V20", "非涉密"),
-    Heading("层级属性", "level", _word({"部门": "department", "国家": "national"}, "V01"), "V01", "部门"),
-    Heading("存储方式", "storage", _word({"自有": "own", "托管": "hosted"}, "V01"), "V01", "自有"),
-    Heading("资源类别", "kind", _word(_KINDS, "V01"), "V01", "业务"),
+    Heading("层级属性", "level", _word({"部门": "department", "国家": "national"}), "V01", "部门"),
+    Heading("存储方式", "storage", _word({"自有": "own", "托管": "hosted"}), "V01", "自有"),
+    Heading("资源类别", "kind", _word(_KINDS), "V01", "业务"),
     Heading("主题", "theme", text),
     Heading("物理删除", "deletes_rows", _flag, "V01", "是"),
-    Heading("同步方式", "sync", _word({"增量": "increment", "全量": "full"}, "V01"), "V01", "增量"),
+    Heading("同步方式", "sync", _word({"增量": "increment", "全量": "full"}), "V01", "增量"),
     Heading("来源资源代码", "sources", _parts, "V19"),
     Heading("数据流", "binding.stream", text, "V16", "police-node/hr"),
     Heading("数据表", "binding.table", text, "V16", "person"),
@@ -184,7 +190,7 @@ ITEM_HEADINGS: Final = (
     Heading("依据名称", "basis.title", text, "V09"),
     Heading("依据文号", "basis.document_no", text, "V09"),
     Heading("依据条款", "basis.article", text, "V09"),
-    Heading("依据类别", "basis.kind", _word(_BASES, "V09"), "V09"),
+    Heading("依据类别", "basis.kind", _word(_BASES), "V09"),
     Heading("是否向社会开放", "is_open", _flag, "V01", "否"),
     Heading("开放条件", "open_condition", text),
     Heading("敏感级别", "sensitivity", _whole, "V23", "2"),

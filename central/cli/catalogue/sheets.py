@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from central.catalogue.sheets import Fault, Read
 
 AT_ONCE: Final = 250
+ITEMS_AT_ONCE: Final = 3000
 MOST_SHOWN: Final = 200
 Rows = Sequence[tuple[int, "Entry"]]
 
@@ -48,7 +50,8 @@ def import_(
     """
     from central.catalogue.sheets import open_sheets, read_entries
 
-    read = read_entries(open_sheets(file, items), profile_of(context).catalogue)
+    with _busy("reading", quiet=as_json):
+        read = read_entries(open_sheets(file, items), profile_of(context).catalogue)
     with counter(context) as desk:
         faults = [*read.faults, *_checked(desk, read, quiet=as_json)]
         bad = {each.row for each in faults if each.sheet == "资源目录"}
@@ -89,14 +92,28 @@ def _said(rows: Rows) -> list[dict[str, Any]]:
     return [{"row": row, "entry": entry.model_dump(mode="json")} for row, entry in rows]
 
 
-def _pieces(rows: Rows, what: str, quiet: bool) -> Iterator[Rows]:
+def _busy(what: str, *, quiet: bool) -> AbstractContextManager[object]:
     from rich.console import Console
-    from rich.progress import track
 
-    starts = range(0, len(rows), AT_ONCE)
-    shown = track(starts, what, console=Console(stderr=True), disable=quiet or len(rows) <= AT_ONCE)
-    for start in shown:
-        yield rows[start : start + AT_ONCE]
+    return nullcontext() if quiet else Console(stderr=True).status(what)
+
+
+def _pieces(rows: Rows, what: str, quiet: bool) -> Iterator[Rows]:
+    """As many at once as one call may carry, with a bar for people who wait."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), disable=quiet or len(rows) <= AT_ONCE) as progress:
+        bar = progress.add_task(what, total=len(rows))
+        start = 0
+        while start < len(rows):
+            end, items = start, 0
+            while end < len(rows) and end - start < AT_ONCE and (end == start or items < ITEMS_AT_ONCE):
+                items += len(rows[end][1].items)
+                end += 1
+            yield rows[start:end]
+            progress.advance(bar, end - start)
+            start = end
 
 
 def _report(

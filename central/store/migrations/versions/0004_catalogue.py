@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Index("central_catalogue_entries_state", "state", "newest", "code"),
         sa.Index("central_catalogue_entries_owner", "provider", "newest", "code"),
         sa.Index("central_catalogue_entries_name", "name_key"),
+        sa.Index("central_catalogue_entries_words", "code", "version", "name"),
         schema=SCHEMA,
     )
     _beside_entries()
