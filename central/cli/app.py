@@ -11,6 +11,7 @@ import typer
 from central.cli.case import app as case_app
 from central.cli.catalogue import app as catalogue_app
 from central.cli.check import check
+from central.cli.delivery import app as delivery_app
 from central.cli.grant import app as grant_app
 from central.cli.init import init
 from central.cli.node import app as node_app
@@ -45,6 +46,7 @@ app.add_typer(report_app, name="report")
 app.add_typer(share_app, name="share")
 app.add_typer(grant_app, name="grant")
 app.add_typer(catalogue_app, name="catalogue")
+app.add_typer(delivery_app, name="delivery")
 
 
 @app.command(short_help="Take batches and apply them until told to stop.")

@@ -12,6 +12,7 @@ from central.delivery.booking import Dispatch
 from central.delivery.calls import Ticket
 from central.delivery.courier import Courier, Step
 from central.delivery.cursor import Standing
+from central.sharing.states import FLOWING
 from proto.errors import ExchangeError, Refused
 from proto.v1 import exchange_pb2
 
@@ -227,7 +228,7 @@ def granted(step: Step) -> exchange_pb2.Granted | None:
     state = permit.state
     if standing.code == "RECALLED":
         state = "recalled"
-    elif standing.code == "NOT_GRANTED" and state == "active":
+    elif standing.code == "NOT_GRANTED" and state in FLOWING:
         state = "expired" if "run out" in standing.sentence else "pending"
     sentence = standing.sentence
     if not sentence and step.reason and standing.state == "SNAPSHOT":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from central.catalogue import verbs as catalogue
+from central.delivery import verbs as delivery
 from central.people import Verb
 from central.sharing.verbs import sharing_verbs
 from central.supervision import verbs as supervision
@@ -14,5 +15,6 @@ from central.supervision.restrictions import restricted
 VERBS: Final[tuple[Verb, ...]] = (
     *catalogue.VERBS,
     *sharing_verbs(restricted, raise_case),
+    *delivery.VERBS,
     *supervision.VERBS,
 )

@@ -15,15 +15,19 @@ from central import audit
 from central.catalogue.entry import ShareType
 from central.delivery import calls, recall
 from central.delivery.recalls import chain_of, finish, open_recalls
+from central.delivery.sent import forget_old
+from central.desk import VERBS, Desk
+from central.people.actor import Actor, Role
+from central.policy import profile_named
 from central.store import now_us, reading, writing
-from central.store.deliveries import PULLS, SENT
+from central.store.deliveries import DELIVERED_KEYS, PULLS, SENT
 from central.store.grants import GRANTS
 from central.store.tables import AUDIT
 from proto.batch import Delta
-from proto.errors import Refused
+from proto.errors import NotAdmitted, Refused
 from tests.support.deliveries import ZONE
 from tests.support.granting import EAST, PERSON, Share, ShareMaker
-from tests.support.shares import change_grant, put_in_force
+from tests.support.shares import change_grant, credit_code, put_in_force
 from tests.support.tables import deletes, inserts, partial, upserts
 
 pytest_plugins = ["tests.support.stores", "tests.support.granting"]
@@ -281,3 +285,62 @@ def test_what_is_not_in_the_catalogue_has_no_reader(share: ShareMaker):
     assert step.standing.state == "PAUSED"
     assert "sharing catalogue" in step.standing.sentence
     assert pulling.receiver.seq == 0
+
+
+def test_people_see_recall_and_decide_at_the_desk(share: ShareMaker):
+    """The provider recalls its own, the authority anybody's; who watches sees figures (SD26.1, SD36.2)."""
+    one = share()
+    one.change(inserts(PERSON, *PEOPLE))
+    one.apply()
+    one.pull().drain()
+    desk = Desk(one.store.engine, profile_named(), None, VERBS)
+
+    def by(role: Role, department: int = 1):
+        return lambda _: Actor("li-na", "李娜", credit_code(department), frozenset({role}))
+
+    [shown] = desk.do("delivery.list", {"grant": one.grant}, by(Role.AUTHORITY))
+    assert (shown["consumer"], shown["rows"], shown["deliveries"]) == (one.consumer, 30, 1)
+    json.dumps(shown)
+    asked = {"grant": one.grant, "reason": "数据有误"}
+    with pytest.raises(NotAdmitted):
+        desk.do("delivery.recall", asked, by(Role.RESOURCE_ADMIN, 2))
+    with pytest.raises(NotAdmitted):
+        desk.do("delivery.recall", asked, by(Role.SYSTEM_ADMIN))
+    assert desk.do("delivery.recall", asked, by(Role.RESOURCE_ADMIN))["grant"] == one.grant
+    with pytest.raises(NotAdmitted):
+        desk.do("delivery.trust-clock", {"reason": "对过时了"}, by(Role.AUTHORITY))
+    desk.do("delivery.trust-clock", {"reason": "对过时了"}, by(Role.SYSTEM_ADMIN))
+
+
+def test_what_is_old_and_acknowledged_is_forgotten(share: ShareMaker):
+    """The log keeps it; the consumer still goes on where it was, and what left the filter stays gone (SD26.3)."""
+    one = share(rows=EAST)
+    one.change(inserts(PERSON, *PEOPLE))
+    one.apply()
+    pulling = one.pull()
+    pulling.drain()
+    for number in range(1, 6):
+        one.change(upserts(PERSON, (str(number), "离开", "1", "西区")))
+        one.apply()
+        pulling.drain()
+    pulling.connect()
+    pulling.drain()
+    with reading(one.store.engine) as connection:
+        now = now_us(connection)
+    assert forget_old(one.store.engine, now - 60_000_000) == 0
+    assert forget_old(one.store.engine, now) == 5
+    with reading(one.store.engine) as connection:
+        kept = connection.scalars(select(SENT.c.seq).where(SENT.c.grant_id == one.grant)).all()
+        gone = connection.scalars(
+            select(DELIVERED_KEYS.c.gone_seq).where(
+                DELIVERED_KEYS.c.grant_id == one.grant, DELIVERED_KEYS.c.gone_seq > 0
+            )
+        ).all()
+    assert (kept, list(gone)) == ([6], [])
+    assert len([event for event, _ in records(one) if event == "delivered"]) == 6
+    pulling.connect()
+    one.change(upserts(PERSON, ("1", "回来", "1", "东区")))
+    one.apply()
+    pulling.drain()
+    assert pulling.receiver.table.rows == one.shows()
+    assert pulling.receiver.generation == 1
