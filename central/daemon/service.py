@@ -72,7 +72,8 @@ class Daemon:
         limits = settings.limits
         self._settings = settings
         self._notifier = notifier or Notifier()
-        threads = limits.intake_threads + limits.apply_threads + limits.delivery_threads + DESK_THREADS
+        # A copy of a table without a key takes a second connection.
+        threads = limits.intake_threads + limits.apply_threads + 2 * limits.delivery_threads + DESK_THREADS
         self._engine = open_store(settings.database.get_secret_value(), threads)
         self._registry = Registry(self._engine)
         self._room = Room.of(settings)

@@ -21,6 +21,7 @@ from central.delivery.limits import Allowance, allowance, spent
 from central.delivery.parcel import Packer, Parcel, Reshaped
 from central.delivery.snapshot import Snapshot
 from central.delivery.stretch import MOST_ROWS, Applied, Lost, Want, applied_of, look_ahead, stretch
+from central.ledger import Damaged
 from central.sharing.permits import Permit, permit
 from central.store import now_us, reading, writing
 from central.store.names import room_of
@@ -101,7 +102,8 @@ class Courier:
         self._order: Order | None = None
         self._ahead: Place | None = None
         self._fresh_because = ""
-        self._has_met = False
+        self.met: tuple[int, int] | None = None
+        """Generation and delivery where the consumer was found to be; None = not yet compared."""
         self._page_is_due = True
         self._page_rows = FIRST_PAGE_ROWS
         self._snapshot: Snapshot | None = None
@@ -118,7 +120,7 @@ class Courier:
 
     def step(self, *, may_send: bool) -> Step:
         """Make the next delivery if there is one and *may_send*. Raises CallOver, Transient and what the ledger raises."""
-        if not self._has_met:
+        if self.met is None:
             self._meet()
         try:
             with reading(self._post.engine) as connection:
@@ -128,7 +130,8 @@ class Courier:
         except (Withheld, Outdated):
             # Judged again from the start, which also says why.
             return self._said(_RUNNING, more=True)
-        except (Lost, Reshaped) as error:
+        except (Lost, Reshaped, Damaged) as error:
+            # What the ledger cannot give is in the platform's table.
             self._fresh_because = error.what
             return self._said(_RUNNING, more=True)
 
@@ -147,11 +150,16 @@ class Courier:
         with writing(self._post.engine) as connection:
             calls.hold(connection, self._ticket)
             now = cursor.read(connection, self.grant)
+            met = (0, 0)
             if now is None:
                 cursor.make(connection, self.grant, self._ticket.consumer)
             elif now.generation:
                 self._fresh_because = self._compare(connection, now)
-        self._has_met = True
+                met = (0, 0) if self._fresh_because else (now.generation, self._received.seq)
+            if not self._received.generation:
+                # A consumer that knows nothing of the grant holds nothing either.
+                cursor.change(connection, self.grant, hold_state="")
+        self.met = met
 
     def _compare(self, connection: Connection, now: Cursor) -> str:
         """ "" when the consumer's place was found; else why it must begin anew."""

@@ -19,9 +19,9 @@ from central.delivery import calls, cursor
 from central.delivery.courier import Courier, Post, Step
 from central.delivery.cursor import Standing
 from central.delivery.figures import AWAY
-from central.delivery.looking import Sight, keep, look
+from central.delivery.looking import Seen, Sight, keep, look, proven
 from central.delivery.recalls import finish
-from central.delivery.visit import Lane, Visit, Window
+from central.delivery.visit import Lane, Visit
 from central.store import writing
 from proto.errors import ExchangeError, Halt, Refused, Transient
 from proto.states import State
@@ -30,10 +30,14 @@ from proto.v1 import exchange_pb2
 FIRST_BACKOFF_S: Final = 0.5
 LONGEST_BACKOFF_S: Final = 60.0
 HALT_BACKOFF_S: Final = 5.0
-PROGRESS_S: Final = 5.0
+PROGRESS_S: Final = 10.0
 """That nothing came for a grant is told at most this often."""
 RECALL_AGAIN_S: Final = 60.0
-MOST_WINDOW: Final = Window(1000, 256 * 1024 * 1024)
+TIMED: Final = frozenset({"OUTSIDE_HOURS", "DAY_IS_SPENT"})
+"""Why a grant waits that only the clock ends."""
+TIMED_LOOK_S: Final = 5.0
+LARGEST: Final = 2**63 - 1
+MOST_WORDS: Final = 500
 _log = structlog.get_logger()
 
 Listen = Callable[[str, Callable[[int], None]], Callable[[], None]]
@@ -51,6 +55,7 @@ class Depot:
         self._by_stream: dict[str, set[tuple[str, str]]] = {}
         self._silence: dict[str, Callable[[], None]] = {}
         self._clock_us = 0
+        self._progress_at_s = 0.0
         self._lock = threading.RLock()
         self._queue: SimpleQueue[Lane | None] = SimpleQueue()
         self._stopping = threading.Event()
@@ -83,20 +88,15 @@ class Depot:
     def open(self, consumer: str, hello: exchange_pb2.PullHello, notify: Callable[[], None]) -> Visit:
         """Deliver to *consumer* on this call, and on no older one; *notify* is called when there is something to write."""
         with writing(self._post.engine) as connection:
-            ticket = calls.open_call(connection, consumer, self._owner, hello.incarnation)
-        window = Window(
-            max(1, min(hello.window_deliveries or 8, MOST_WINDOW.deliveries)),
-            max(1, min(hello.window_bytes or MOST_WINDOW.bytes, MOST_WINDOW.bytes)),
-        )
-        visit = Visit(ticket, window, notify)
-        received = {each.grant: each for each in hello.received}
+            ticket = calls.open_call(connection, consumer, self._owner, plain(hello.incarnation))
+        visit = Visit(ticket, hello, notify)
         with self._lock:
             older = self._visits.get(consumer)
             self._visits[consumer] = visit
         if older is not None:
             self._leave(older)
             older.end(calls.CallOver("a newer call of this node took over", where=consumer))
-        self._meet(look(self._post.engine, [consumer]), received)
+        self._meet(look(self._post.engine, [consumer]))
         return visit
 
     def close(self, visit: Visit) -> None:
@@ -118,17 +118,18 @@ class Depot:
         lane = visit.lanes.get(hold.grant)
         if lane is None:
             raise Refused("no such grant is delivered on this call", where=hold.grant[:80])
-        said = {"hold_state": hold.state, "hold_code": hold.code}
-        said |= {"hold_sentence": hold.sentence, "hold_fix": hold.fix}
+        state = hold.state if hold.state in {"", *State} else State.PAUSED
+        said = {"hold_state": state, "hold_code": plain(hold.code)}
+        said |= {"hold_sentence": plain(hold.sentence), "hold_fix": plain(hold.fix)}
         with writing(self._post.engine) as connection:
             calls.hold(connection, visit.ticket)
-            cursor.change(connection, lane.grant, **{name: text[:500] for name, text in said.items()})
+            cursor.change(connection, lane.grant, **said)
         self.wake([lane])
 
     def recalled(self, visit: Visit, recalled: exchange_pb2.Recalled) -> None:
         """The consumer has removed what was recalled. Raises Refused."""
         with writing(self._post.engine) as connection:
-            finish(connection, visit.consumer, recalled.recall, recalled.rows)
+            finish(connection, visit.consumer, plain(recalled.recall), min(recalled.rows, LARGEST))
 
     def look(self) -> None:
         """See what became of grants, calls and streams; call it every second."""
@@ -138,7 +139,8 @@ class Depot:
             return
         sight = look(self._post.engine, consumers)
         self._watch_clock(sight, consumers)
-        self._meet(sight, {})
+        self._meet(sight)
+        self._tell_progress()
         with self._lock:
             lanes = [lane for visit in self._visits.values() for lane in visit.lanes.values()]
         keep(self._post.engine, lanes)
@@ -149,7 +151,7 @@ class Depot:
             for lane in lanes:
                 self._enqueue(lane)
 
-    def _meet(self, sight: Sight, received: dict[str, exchange_pb2.Received]) -> None:
+    def _meet(self, sight: Sight) -> None:
         for consumer, token in sight.tokens.items():
             visit = self._visits.get(consumer)
             if visit is not None and visit.ticket.token < token:
@@ -158,29 +160,32 @@ class Depot:
             visit = self._visits.get(seen.consumer)
             if visit is None:
                 continue
-            lane = visit.lanes.get(seen.grant) or self._enter(visit, seen.grant, seen.stream, received)
+            lane = self._enter(visit, seen)
             if not seen.may_flow:
                 visit.drop(lane)
-            if lane.seen != seen.key or lane.standing.state not in {State.IDLE, State.RUNNING}:
+            if lane.seen != seen.key or self._is_due(lane):
                 lane.seen = seen.key
                 self.wake([lane])
-            self._tell_progress(lane)
         self._tell_recalls(sight)
 
-    def _enter(
-        self, visit: Visit, grant: str, stream: str, received: dict[str, exchange_pb2.Received]
-    ) -> Lane:
-        courier = Courier(self._post, visit.ticket, grant, received.get(grant))
-        lane = Lane(visit, stream, courier)
-        said = received.get(grant)
-        if said is not None:
-            lane.generation, lane.written_seq, lane.acked_seq = said.generation, said.seq, said.seq
+    def _is_due(self, lane: Lane) -> bool:
+        """Whether a lane that waits is to be looked at although nothing happened."""
+        now_s = time.monotonic()
+        if lane.standing.code in TIMED and now_s >= lane.look_again_s:
+            lane.look_again_s = now_s + TIMED_LOOK_S
+            return True
+        return lane.failures > 0
+
+    def _enter(self, visit: Visit, seen: Seen) -> Lane:
         with self._lock:
-            visit.lanes[grant] = lane
-            members = self._by_stream.setdefault(stream, set())
-            members.add((visit.consumer, grant))
-            if stream not in self._silence:
-                self._silence[stream] = self._listen(stream, lambda _seq: self._applied(stream))
+            if (lane := visit.lanes.get(seen.grant)) is not None:
+                return lane
+            said = visit.received.get(seen.grant)
+            lane = Lane(visit, seen.stream, Courier(self._post, visit.ticket, seen.grant, said))
+            visit.lanes[seen.grant] = lane
+            self._by_stream.setdefault(seen.stream, set()).add((visit.consumer, seen.grant))
+            if seen.stream not in self._silence:
+                self._silence[seen.stream] = self._listen(seen.stream, lambda _: self._applied(seen.stream))
         return lane
 
     def _leave(self, visit: Visit) -> None:
@@ -209,12 +214,23 @@ class Depot:
                 calls.note_clock(connection, consumers, self._clock_us)
         self._clock_us = sight.now_us
 
-    def _tell_progress(self, lane: Lane) -> None:
+    def _tell_progress(self) -> None:
+        """That nothing came is worth knowing too: until when the provider's database is known to be read."""
         now_s = time.monotonic()
-        if lane.source_seq > lane.told_source_seq and now_s - lane.told_at_s >= PROGRESS_S:
-            lane.told_source_seq, lane.told_at_s = lane.source_seq, now_s
-            progress = exchange_pb2.Progress(grant=lane.grant, source_seq=lane.source_seq)
-            lane.visit.put(exchange_pb2.PullReply(progress=progress))
+        if now_s < self._progress_at_s:
+            return
+        self._progress_at_s = now_s + PROGRESS_S
+        with self._lock:
+            lanes = [lane for visit in self._visits.values() for lane in visit.lanes.values()]
+        known = proven(self._post.engine, {lane.stream for lane in lanes})
+        for lane in lanes:
+            marker_us, captured = known.get(lane.stream, (0, 0))
+            is_idle = lane.standing.state == State.IDLE
+            progress = (lane.source_seq, marker_us if is_idle and lane.source_seq >= captured else 0)
+            if lane.source_seq and progress > lane.progress:
+                lane.progress = progress
+                said = exchange_pb2.Progress(grant=lane.grant, source_seq=progress[0], proven_us=progress[1])
+                lane.visit.put(exchange_pb2.PullReply(progress=said))
 
     def _tell_recalls(self, sight: Sight) -> None:
         now_s = time.monotonic()
@@ -262,6 +278,7 @@ class Depot:
             _log.error("delivery_failed_unforeseen", grant=lane.grant, exc_info=error)
             self._settle(lane, Step(_unforeseen(error)), Transient(type(error).__name__))
         else:
+            lane.visit.was_met(lane)
             self._settle(lane, step, None)
 
     def _settle(self, lane: Lane, step: Step, trouble: ExchangeError | None) -> None:
@@ -287,6 +304,11 @@ class Depot:
         ceiling = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(lane.failures - 1, 10))
         wait_s = HALT_BACKOFF_S if isinstance(trouble, Halt) else random.uniform(0, ceiling)  # noqa: S311 - jitter
         lane.not_before_s = time.monotonic() + wait_s
+
+
+def plain(text: str) -> str:
+    """A consumer's words as every database can hold them."""
+    return text.replace("\0", "")[:MOST_WORDS]
 
 
 def _unforeseen(error: Exception) -> Standing:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from google.protobuf.message import DecodeError
 from sqlalchemy import Engine, bindparam, select, update
 
 from central.catalogue.published import newest_release
@@ -16,7 +18,8 @@ from central.sharing.states import FLOWING
 from central.store import NowUs, now_us, reading, writing
 from central.store.deliveries import DELIVERIES
 from central.store.grants import GRANTS
-from central.store.tables import APPLIED
+from central.store.tables import APPLIED, NODES
+from proto.v1 import node_pb2
 
 _GRANTS: Final = (
     select(
@@ -82,6 +85,21 @@ def look(engine: Engine, consumers: list[str]) -> Sight:
         key = (row.version, row.state, phase, may_flow, release, row.seq)
         grants.append(Seen(row.grant_id, row.consumer, row.stream, may_flow, key))
     return Sight(moment, tokens, grants, recalls)
+
+
+def proven(engine: Engine, streams: Collection[str]) -> dict[str, tuple[int, int]]:
+    """By stream: when its node last proved that it had read its source to the end, and what it had captured then."""
+    nodes = {stream.partition("/")[0] for stream in streams}
+    query = select(NODES.c.report).where(NODES.c.node.in_(nodes), NODES.c.report.is_not(None))
+    with reading(engine) as connection:
+        reports = connection.scalars(query).all()
+    found: dict[str, tuple[int, int]] = {}
+    for packed in reports:
+        # What is no report here was none when it came: the registry keeps what it was sent.
+        with suppress(DecodeError):
+            for each in node_pb2.HeartbeatRequest.FromString(packed).streams:
+                found[each.stream] = (each.marker_us, each.captured_seq)
+    return found
 
 
 def keep(engine: Engine, lanes: Iterable[Lane]) -> None:

@@ -19,6 +19,11 @@ from proto.v1 import exchange_pb2
 OUTBOX_BYTES: Final = 4 * 1024 * 1024
 """Made ready for one consumer and not yet written; what is in here is dropped when its grant ends."""
 
+USUAL_DELIVERIES: Final = 8
+MOST_DELIVERIES: Final = 1000
+MOST_BYTES: Final = 256 * 1024 * 1024
+"""Of one grant without a receipt, whatever a hello asks for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -40,6 +45,12 @@ class Window:
     deliveries: int
     bytes: int
 
+    @classmethod
+    def of(cls, hello: exchange_pb2.PullHello) -> Window:
+        """As the consumer asks for it, within bounds; at least one delivery may always be under way."""
+        deliveries, size = hello.window_deliveries or USUAL_DELIVERIES, hello.window_bytes or MOST_BYTES
+        return cls(min(deliveries, MOST_DELIVERIES), min(size, MOST_BYTES))
+
 
 @dataclass(slots=True)
 class Lane:
@@ -54,6 +65,8 @@ class Lane:
     """Woken while in a thread."""
     is_blocked: bool = False
     """It may have more, and waits for room or receipts."""
+    look_again_s: float = 0.0
+    """When a limit that a clock lifts is looked at again."""
     failures: int = 0
     not_before_s: float = 0.0
     seen: tuple[object, ...] = ()
@@ -62,8 +75,8 @@ class Lane:
     written_down: tuple[Standing, int] | None = None
     told: tuple[object, ...] = ()
     source_seq: int = 0
-    told_source_seq: int = 0
-    told_at_s: float = 0.0
+    progress: tuple[int, int] = (0, 0)
+    """Source number and time of proof, as last told."""
     written_seq: int = 0
     """The last delivery that was written to the wire."""
     back_to: int | None = None
@@ -85,20 +98,23 @@ class Lane:
     @property
     def may_send(self) -> bool:
         """Whether another delivery may be made now."""
-        if self.is_dropping or not self.visit.has_room:
-            return False
-        window, waiting = self.visit.window, self.unacknowledged
-        if not waiting or self.waits_for_more:
-            return True
-        return len(waiting) < window.deliveries and sum(size for _, size, _ in waiting) < window.bytes
+        with self.visit.lock:
+            if self.is_dropping or not self.visit.has_room:
+                return False
+            window, waiting = self.visit.window, self.unacknowledged
+            if not waiting or self.waits_for_more:
+                return True
+            return len(waiting) < window.deliveries and sum(size for _, size, _ in waiting) < window.bytes
 
 
 class Visit:
     """Shared between the threads that deliver and the loop that writes; every method takes its lock."""
 
-    def __init__(self, ticket: Ticket, window: Window, notify: Callable[[], None]) -> None:
+    def __init__(self, ticket: Ticket, hello: exchange_pb2.PullHello, notify: Callable[[], None]) -> None:
         self.ticket = ticket
-        self.window = window
+        self.window = Window.of(hello)
+        self.received = {each.grant: each for each in hello.received}
+        """How far each grant has come, as the consumer says."""
         self.lanes: dict[str, Lane] = {}
         self.lock = threading.RLock()
         self.over: ExchangeError | None = None
@@ -170,6 +186,14 @@ class Visit:
         lane.is_dropping, lane.back_to = False, lane.written_seq
         while lane.unacknowledged and lane.unacknowledged[-1][0] > lane.written_seq:
             lane.unacknowledged.pop()
+
+    def was_met(self, lane: Lane) -> None:
+        """The consumer's place was compared with what was sent."""
+        met = lane.courier.met
+        with self.lock:
+            if lane.generation == 0 and met is not None:
+                lane.generation, lane.acked_seq = met
+                lane.written_seq = lane.acked_seq
 
     def was_made(self, lane: Lane, dispatch: Dispatch) -> None:
         """Queue a delivery."""

@@ -75,17 +75,30 @@ class PullService:
             news = asyncio.Event()
             loop = asyncio.get_running_loop()
             with self._gate:
-                visit = await self._run(self._depot.open, node, hello, lambda: _from_thread(loop, news))
+                visit = await self._open(node, hello, lambda: _from_thread(loop, news))
             _log.info("pull_opened", node=node, grants=len(hello.received))
             try:
                 await self._serve(visit, news, requests, context)
             finally:
-                # Not awaited if the caller is gone: the thread does it all the same.
-                closing = asyncio.ensure_future(self._run(self._depot.close, visit))
-                closing.add_done_callback(_noted)
+                self._close(visit)
             _log.info("pull_closed", node=node)
             if self._closing.is_set():
                 raise Transient("central is stopping", fix="nothing to do: the node comes back by itself")
+
+    async def _open(self, node: str, hello: exchange_pb2.PullHello, notify: Callable[[], None]) -> Visit:
+        opening = asyncio.ensure_future(self._run(self._depot.open, node, hello, notify))
+        try:
+            visit: Visit = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # The caller hung up; the thread opens all the same, and somebody must close.
+            opening.add_done_callback(lambda done: None if done.exception() else self._close(done.result()))
+            raise
+        return visit
+
+    def _close(self, visit: Visit) -> None:
+        # Not awaited: if the caller is gone, nobody waits for it.
+        closing = asyncio.ensure_future(self._run(self._depot.close, visit))
+        closing.add_done_callback(_noted)
 
     async def _serve(
         self,

@@ -328,7 +328,7 @@ def test_what_is_old_and_acknowledged_is_forgotten(share: ShareMaker):
     with reading(one.store.engine) as connection:
         now = now_us(connection)
     assert forget_old(one.store.engine, now - 60_000_000) == 0
-    assert forget_old(one.store.engine, now) == 5
+    assert forget_old(one.store.engine, now) >= 5
     with reading(one.store.engine) as connection:
         kept = connection.scalars(select(SENT.c.seq).where(SENT.c.grant_id == one.grant)).all()
         gone = connection.scalars(

@@ -130,6 +130,21 @@ def test_a_consumer_that_was_away_too_long_is_copied_afresh(share: ShareMaker):
     assert "no longer holds" in reasons(one)[-1]
 
 
+@pytest.mark.parametrize("column", ["payload", "header", "digest"])
+def test_a_batch_damaged_in_the_ledger_is_made_good_by_a_copy(share: ShareMaker, column: str):
+    """It was applied before it was damaged, so the platform's table has what it held."""
+    one, pulling = started(share)
+    one.change(upserts(PERSON, ("1", "张三", "1", "西区")))
+    one.change(upserts(PERSON, ("2", "李四", "1", "西区")))
+    one.apply()
+    with writing(one.store.engine) as connection:
+        here = (LEDGER.c.stream == one.node.stream, LEDGER.c.seq == 2)
+        connection.execute(update(LEDGER).where(*here).values({column: b"junk"}))
+    pulling.drain()
+    assert pulling.receiver.table.rows == one.shows()
+    assert pulling.receiver.generation == 2
+
+
 def test_a_quiet_table_survives_the_ledgers_forgetting(share: ShareMaker):
     """A consumer is not behind when there was nothing for it."""
     one, pulling = started(share)

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import grpc
 
+from central.catalogue.entry import Entry
 from central.delivery import Dispatch
+from central.delivery.figures import Delivered, delivered
+from central.store import reading, writing
+from proto.batch import Delta
 from proto.channel import PROTOCOL, from_rpc
+from proto.schema import Column, TableSchema
 from proto.signing import Verifier
 from proto.v1 import exchange_pb2, exchange_pb2_grpc
-from tests.support.deliveries import Receiver
+from proto.values import Kind
+from tests.support.central import Chain, NodeClient, TestCentral, batch_of, eventually, inserts
+from tests.support.deliveries import Receiver, platform_shows
+from tests.support.shares import entry_of, grant_directly, put_in_force
 
 WAIT_S: Final = 20.0
+PEOPLE: Final = TableSchema(
+    "people", (Column("id", Kind.INT64, nullable=False), Column("name", Kind.TEXT)), ("id",)
+)
+STREAM: Final = "police/hr"
+_numbers = itertools.count(1)
 
 
 class Pull:
@@ -160,3 +174,56 @@ class Pull:
         receiver.take(whole)
         if self.acknowledges and not receiver.has_pending:
             self.send(receipt=receiver.received)
+
+
+class Provider:
+    """A department that pushes people."""
+
+    def __init__(self, central: TestCentral) -> None:
+        self.chain = Chain(STREAM)
+        self._push = central.node("police").push(self.chain)
+        self._push.__enter__()
+
+    def change(self, *deltas: Delta, continues: bool = False) -> None:
+        """One batch, visible on the platform."""
+        batches = self.chain.add(batch_of(*deltas, continues=continues))
+        self._push.send(*batches)
+        if continues:
+            self._push.until_accepted(batches[-1].seq)
+        else:
+            self._push.until_applied(batches[-1].seq)
+
+    def people(self, first: int, last: int, name: str = "张三") -> None:
+        """New people."""
+        self.change(inserts([(number, name) for number in range(first, last + 1)], PEOPLE))
+
+
+def granted(central: TestCentral, consumer: str, **terms: Any) -> tuple[str, Entry]:
+    """A grant on people."""
+    number = next(_numbers)
+    entry = entry_of(f"3070101/{number:06d}", STREAM, "people", ["id", "name"])
+    with writing(central.engine) as connection:
+        put_in_force(connection, entry)
+        grant_directly(connection, f"G{number}", consumer, entry, terms)
+    return f"G{number}", entry
+
+
+def caught_up(central: TestCentral, pull: Pull, grant: str) -> None:
+    """Wait until the consumer has what the platform shows."""
+    eventually(
+        lambda: (
+            grant in pull.receivers
+            and pull.receivers[grant].table.rows == platform_shows(central.engine, grant, PEOPLE)
+        )
+    )
+
+
+def civil(central: TestCentral) -> NodeClient:
+    """The consumer."""
+    return central.node("civil")
+
+
+def figure(central: TestCentral, grant: str) -> Delivered:
+    """The grant's delivery as central has it."""
+    with reading(central.engine) as connection:
+        return delivered(connection, grants=[grant])[0]
