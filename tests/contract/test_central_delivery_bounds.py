@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from central import audit
 from central.catalogue.entry import ShareType
@@ -19,7 +19,7 @@ from central.delivery.sent import forget_old
 from central.desk import VERBS, Desk
 from central.people.actor import Actor, Role
 from central.policy import profile_named
-from central.store import now_us, reading, writing
+from central.store import now_us, open_store, reading, writing
 from central.store.deliveries import DELIVERED_KEYS, PULLS, SENT
 from central.store.grants import GRANTS
 from central.store.tables import AUDIT
@@ -144,6 +144,50 @@ def test_nothing_is_made_once_a_grant_has_ended(share: ShareMaker, state: str):
     assert "数据用途不符" in step.standing.sentence
     assert pulling.receiver.seq == 0
     assert "delivered" not in [event for event, _ in records(one)]
+
+
+@pytest.mark.parametrize("how", ["revoked", "run out", "recalled", "another version"])
+def test_a_grant_that_ends_amid_a_step_delivers_nothing_more(share: ShareMaker, how: str):
+    """Between the look and the record of it: the transaction that delivers is the one that judges (D3, P8)."""
+    one = share()
+    one.change(inserts(PERSON, *PEOPLE[:3]))
+    one.apply()
+    pulling = one.pull()
+    pulling.drain()
+    one.change(inserts(PERSON, *PEOPLE[3:]))
+    one.apply()
+    other = open_store(one.store.url)
+    looked: list[str] = []
+
+    def end(_connection, _cursor, statement, *_):
+        if "payload" in statement and not looked:
+            looked.append(statement)
+            with writing(other) as connection:
+                _end(connection, one.grant, how)
+
+    event.listen(one.store.engine, "before_cursor_execute", end)
+    try:
+        step = pulling.step()
+    finally:
+        event.remove(one.store.engine, "before_cursor_execute", end)
+        other.dispose()
+    assert looked
+    assert step.dispatch is None
+    assert len(pulling.receiver.table.rows) == 3
+    pulling.drain()
+    assert (len(pulling.receiver.table.rows) == 3) is (how != "another version")
+
+
+def _end(connection, grant: str, how: str) -> None:
+    if how == "revoked":
+        change_grant(connection, grant, state="revoked")
+    elif how == "run out":
+        here = GRANTS.c.grant_id == grant
+        connection.execute(update(GRANTS).where(here).values(valid_to_us=now_us(connection)))
+    elif how == "recalled":
+        recall(connection, grant, "li-na", "数据有误")
+    else:
+        change_grant(connection, grant)
 
 
 def test_nothing_is_delivered_after_the_last_day(share: ShareMaker):
