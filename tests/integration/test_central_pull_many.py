@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
@@ -13,10 +15,16 @@ from sqlalchemy import Engine, event
 from central.daemon import Daemon
 from central.store import writing
 from demo.server import free_port
+from proto import frames
+from proto.batch import Delta, Frames
 from proto.channel import channel
+from proto.values import Kind
 from tests.support.central import TestCentral, eventually, running
-from tests.support.pulling import STREAM, Provider, Pull, caught_up, civil, figure, granted
+from tests.support.deliveries import Receiver
+from tests.support.pulling import PEOPLE, STREAM, Provider, Pull, caught_up, civil, figure, granted
 from tests.support.shares import entry_of, grant_directly, put_in_force
+
+FAMILY = {"op": "starts with", "column": "name", "prefix": "张"}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -58,6 +66,45 @@ def test_two_central_processes_never_deliver_one_grant_at_once(central, second):
             caught_up(central, newer, grant)
             assert newer.receivers[grant].generation == 1
         elsewhere.close()
+
+
+def test_everything_arrives_through_hang_ups_and_restarts(central):
+    """Many grants, changes without a pause, consumers that hang up at any moment, a platform that restarts (SD12.2)."""
+    chance, provider = random.Random(7), Provider(central)
+    provider.people(0, 300)
+    terms: list[dict[str, Any]] = [{}, {"items": ("id",)}, {"rows": FAMILY}]
+    grants = {f"civil-{n}": [granted(central, f"civil-{n}", **each)[0] for each in terms] for n in range(3)}
+    clients = {name: central.node(name) for name in grants}
+    receivers: dict[str, dict[str, Receiver]] = {name: {} for name in grants}
+    for round_ in range(12):
+        if round_ == 6:
+            central.stop()
+            central.start()
+            provider.connect()
+        with ExitStack() as calls:
+            pulls = {
+                name: calls.enter_context(Pull(clients[name].channel, name, receivers[name].values()))
+                for name in grants
+            }
+            for _ in range(chance.randrange(1, 12)):
+                provider.change(_changes(chance))
+            threading.Event().wait(chance.random() * 0.5)
+        for name, pull in pulls.items():
+            receivers[name] = pull.receivers
+    with ExitStack() as calls:
+        for name, each in receivers.items():
+            pull = calls.enter_context(Pull(clients[name].channel, name, each.values()))
+            for grant in grants[name]:
+                caught_up(central, pull, grant)
+    assert {each.generation for found in receivers.values() for each in found.values()} == {1}
+
+
+def _changes(chance: random.Random) -> Delta:
+    keys = chance.sample(range(400), 20)
+    rows = [(key, chance.choice(("张三", "李四", "王五"))) for key in keys[:14]]
+    gone = frames.pack_rows([(key,) for key in keys[14:]], [Kind.INT64])
+    changed = Frames(frames.pack_rows(rows, PEOPLE.kinds), len(rows))
+    return Delta(PEOPLE, upserts=changed, deletes=Frames(gone, 6))
 
 
 def test_idle_consumers_cost_one_question_a_second(central):

@@ -181,7 +181,12 @@ class Provider:
 
     def __init__(self, central: TestCentral) -> None:
         self.chain = Chain(STREAM)
-        self._push = central.node("police").push(self.chain)
+        self._node = central.node("police")
+        self.connect()
+
+    def connect(self) -> None:
+        """Begin to push."""
+        self._push = self._node.push(self.chain)
         self._push.__enter__()
 
     def change(self, *deltas: Delta, continues: bool = False) -> None:
