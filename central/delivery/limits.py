@@ -58,4 +58,4 @@ def _paused(code: str, sentence: str) -> Standing:
 
 def _within(hours: str, now: time) -> bool:
     first, last = (time.fromisoformat(each) for each in hours.split("-"))
-    return first <= now < last if first <= last else now >= first or now < last
+    return first <= now < last if first < last else now >= first or now < last
