@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import structlog
 
@@ -81,7 +80,7 @@ class Daemon:
         # The same after a restart, so that its streams are its own again at once. No two processes share an address.
         self._owner = f"{socket.gethostname()} {settings.listen}"
         self._signer = signer_of(settings)
-        post = Post(self._engine, self._signer, ZoneInfo(profile_of(settings).calendar.timezone))
+        post = Post(self._engine, self._signer, profile_of(settings).calendar.zone)
         self._depot = Depot(post, self._appliers.listen, limits.delivery_threads, self._owner)
         self._desk = desk_of(settings, self._engine)
         self._policy = profile_of(settings).supervision

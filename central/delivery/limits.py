@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -39,7 +39,7 @@ def allowance(limits: Limits, cursor: Cursor, now_us: int, zone: ZoneInfo) -> Al
     today = cursor.day_rows if cursor.day == day else 0
     left = None if limits.rows_per_day is None else max(0, limits.rows_per_day - today)
     wait = None
-    if limits.hours is not None and not _within(limits.hours, local.time()):
+    if not limits.are_open(local.time()):
         wait = _paused("OUTSIDE_HOURS", f"the grant allows deliveries between {limits.hours} only")
     elif left == 0:
         wait = spent(limits, today)
@@ -54,8 +54,3 @@ def spent(limits: Limits, rows_today: int) -> Standing:
 
 def _paused(code: str, sentence: str) -> Standing:
     return Standing(State.PAUSED, code, sentence, "nothing to do: it goes on by itself")
-
-
-def _within(hours: str, now: time) -> bool:
-    first, last = (time.fromisoformat(each) for each in hours.split("-"))
-    return first <= now < last if first < last else now >= first or now < last

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import time
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -16,11 +17,18 @@ class Limits(Section):
     """Reaching one makes delivery wait or refuses a query, with a sentence; None = not limited."""
 
     rows_per_day: int | None = Field(None, ge=1)
-    hours: str | None = Field(None, pattern=r"^\d\d:\d\d-\d\d:\d\d$")
-    """Local time of the policy's zone, e.g. 22:00-06:00."""
+    hours: str | None = Field(None, pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")
+    """Local time of the policy's zone, e.g. 22:00-06:00, which goes through midnight; the same twice is the whole day."""
     query_rows: int = Field(100, ge=1, le=10_000)
     """Of one query."""
     queries_per_hour: int = Field(600, ge=1)
+
+    def are_open(self, local: time) -> bool:
+        """Whether *local* is within the hours."""
+        if self.hours is None:
+            return True
+        first, last = (time.fromisoformat(each) for each in self.hours.split("-"))
+        return first <= local < last if first < last else local >= first or local < last
 
 
 class Terms(Section):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import time
 from typing import Final
 
 from sqlalchemy import func, insert, select, update
@@ -48,13 +47,8 @@ def demand_use(turn: Turn, grant: str, modes: Sequence[str], said: tuple[str, st
 
 
 def demand_hours(limits: Limits, profile: Profile, now_us: int, grant: str) -> None:
-    """Raise LimitReached outside the grant's hours; 22:00-06:00 goes through midnight."""
-    if limits.hours is None:
-        return
-    first, last = (time.fromisoformat(each) for each in limits.hours.split("-"))
-    now = profile.calendar.local(now_us).time()
-    inside = first <= now < last if first <= last else (now >= first or now < last)
-    if not inside:
+    """Raise LimitReached outside the grant's hours."""
+    if not limits.are_open(profile.calendar.local(now_us).time()):
         raise LimitReached(f"the grant is for {limits.hours}", where=grant, fix="ask again in its hours")
 
 

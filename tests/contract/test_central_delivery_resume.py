@@ -234,6 +234,18 @@ def test_a_narrowed_grant_is_copied_afresh(share: ShareMaker):
     assert [column.name for column in pulling.receiver.schema.columns] == ["id", "area"]
 
 
+def test_a_row_that_is_new_again_and_outside_is_removed(share: ShareMaker):
+    """A copy afresh at the provider says "new" of rows that were there (D4)."""
+    one, pulling = started(share, rows=EAST)
+    one.change(inserts(PERSON, ("1", "张三", "1", "西区"), ("99", "从未", "1", "西区")))
+    one.apply()
+    step = pulling.step()
+    assert codec.decode(step.dispatch.message.header, step.dispatch.payload).rows == 1
+    pulling.drain()
+    assert pulling.receiver.table.rows == one.shows()
+    assert len(pulling.receiver.table.rows) == 29
+
+
 def test_a_table_that_grew_a_column_is_copied_afresh(share: ShareMaker):
     """The provider's new column is in the catalogue's next version; until then the old ones flow (SD17.1)."""
     one, pulling = started(share)
