@@ -67,6 +67,37 @@ def test_a_row_that_moves_behind_the_copy_is_not_lost(share: ShareMaker):
     assert len(pulling.receiver.table.rows) == 29
 
 
+def test_a_copy_is_not_called_complete_before_it_is(share: ShareMaker):
+    """The last page may be newer than the changes that were delivered; until they have come the consumer is told so."""
+    one = share()
+    one.change(inserts(PERSON, *PEOPLE))
+    one.apply()
+    pulling = one.pull()
+    pulling.courier._page_rows = 10
+    shown, told = {1: one.shows()}, 0
+    for number in range(2, 40):
+        # Before each step, so that pages are read while the changes are behind.
+        one.change(upserts(PERSON, (str(30 - number % 10), f"第{number}", "1", "西区")))
+        one.apply()
+        shown[number] = one.shows()
+        step = pulling.step()
+        if step.dispatch is not None and not pulling.receiver.copying:
+            told += 1
+            assert pulling.receiver.table.rows == shown[step.dispatch.message.source_seq]
+    assert told > 10
+
+
+def test_a_source_commit_that_ends_with_another_table_ends(share: ShareMaker):
+    """Stored bytes that say "to be continued" are not handed on when nothing will."""
+    one, pulling = started(share)
+    one.change(upserts(PERSON, ("1", "张三", "1", "西区")), continues=True)
+    one.change(inserts(OTHER, ("1", "别的")))
+    one.apply()
+    pulling.drain()
+    assert not pulling.receiver.has_pending
+    assert pulling.receiver.table.rows == one.shows()
+
+
 def test_a_large_source_commit_is_visible_at_once(share: ShareMaker):
     """Its parts continue until the last, also when the last shows nothing of it (D2)."""
     one, pulling = started(share, rows=EAST)
@@ -158,6 +189,24 @@ def test_a_quiet_table_survives_the_ledgers_forgetting(share: ShareMaker):
     pulling.connect()
     one.change(deletes(PERSON, ("1",)))
     one.apply()
+    pulling.drain()
+    assert pulling.receiver.table.rows == one.shows()
+    assert pulling.receiver.generation == 1
+
+
+def test_a_lost_delivery_after_a_quiet_time_is_made_again(share: ShareMaker):
+    """Although the ledger has forgotten the quiet time between it and the one before."""
+    one, pulling = started(share)
+    for number in range(600):
+        one.change(upserts(OTHER, (str(number), "别的")))
+    one.change(deletes(PERSON, ("1",)))
+    one.apply()
+    while (step := pulling.courier.step(may_send=True)).more:
+        lost = step.dispatch
+    assert lost is not None, "nothing was made that could be lost"
+    with writing(one.store.engine) as connection:
+        connection.execute(delete(LEDGER).where(LEDGER.c.stream == one.node.stream, LEDGER.c.seq < 500))
+    pulling.connect()
     pulling.drain()
     assert pulling.receiver.table.rows == one.shows()
     assert pulling.receiver.generation == 1
