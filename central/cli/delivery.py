@@ -10,7 +10,7 @@ from central.cli.counter import counter, ways
 from central.cli.output import Json, moment, say, say_json, show, table
 
 app = typer.Typer(
-    help="Deliveries: list, recall, trust-clock.",
+    help="Deliveries: list, recall.",
     callback=ways,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -51,17 +51,6 @@ def recall(
         say_json(done)
     else:
         say(f"{done['recall']} is told to the consumer; next: exchange-central delivery list --grant {grant}")
-
-
-@app.command("trust-clock", short_help="The database's clock is right, although it went back.")
-def trust_clock(context: typer.Context, reason: Why, as_json: Json = False) -> None:
-    """Deliveries that wait because the database's clock went back go on; look at that clock first."""
-    with counter(context) as desk:
-        done = desk.do("delivery.trust-clock", reason=reason)
-    if as_json:
-        say_json(done)
-    else:
-        say(f"{moment(done['now_us'])} is believed; next: exchange-central delivery list")
 
 
 def _row(each: dict[str, Any]) -> tuple[str, ...]:

@@ -100,9 +100,10 @@ def note_clock(connection: Connection, consumers: Sequence[str], seen_us: int) -
     connection.execute(_SEEN, {"some": list(consumers), "seen": seen_us})
 
 
-def trust_clock(connection: Connection) -> None:
-    """A person has looked at the database's clock: what it says now is believed again."""
-    connection.execute(update(PULLS).values(seen_us=NowUs()))
+def trust_clock(connection: Connection) -> bool:
+    """A person has looked at the database's clock: what it says now is believed again. False when all were believing it."""
+    ahead = update(PULLS).where(PULLS.c.seen_us > NowUs() + BACKWARD_US).values(seen_us=NowUs())
+    return connection.execute(ahead).rowcount > 0
 
 
 def demand_forward(now: int, seen_us: int, where: str) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 from sqlalchemy import select
 
-from central.delivery import calls
 from central.delivery.figures import delivered
 from central.delivery.recalls import recall
 from central.people import Role, Turn, Verb
@@ -32,12 +31,6 @@ class Recall(Section):
     reason: _Reason
 
 
-class Trust(Section):
-    """Why the clock is believed again."""
-
-    reason: _Reason
-
-
 def shown(turn: Turn, which: Which) -> list[dict[str, Any]]:
     """How far each grant's delivery is and why it waits: figures, never rows."""
     chosen = {"consumer": which.consumer or None, "grants": [which.grant] if which.grant else None}
@@ -56,13 +49,6 @@ def recalled(turn: Turn, asked: Recall) -> dict[str, str]:
     return {"recall": number, "grant": asked.grant}
 
 
-def trusted(turn: Turn, asked: Trust) -> dict[str, int]:
-    """A person has looked at the database's clock: deliveries that waited for it go on (fault P8)."""
-    calls.trust_clock(turn.connection)
-    turn.record("clock_trusted", now_us=turn.now_us, reason=asked.reason)
-    return {"now_us": turn.now_us}
-
-
 _WATCHES: Final = frozenset({Role.RESOURCE_ADMIN, Role.AUTHORITY, Role.SYSTEM_ADMIN, Role.AUDIT_ADMIN})
 VERBS: Final = (
     Verb("delivery.list", Which, shown, _WATCHES, writes=False, help="How far each grant's delivery is."),
@@ -72,12 +58,5 @@ VERBS: Final = (
         recalled,
         frozenset({Role.RESOURCE_ADMIN, Role.AUTHORITY}),
         help="Have what was delivered removed.",
-    ),
-    Verb(
-        "delivery.trust-clock",
-        Trust,
-        trusted,
-        frozenset({Role.SYSTEM_ADMIN}),
-        help="The database's clock is right, although it went back.",
     ),
 )

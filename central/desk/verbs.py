@@ -6,6 +6,7 @@ from typing import Final
 
 from central.catalogue import verbs as catalogue
 from central.delivery import verbs as delivery
+from central.delivery.calls import trust_clock
 from central.people import Verb
 from central.sharing.verbs import sharing_verbs
 from central.supervision import verbs as supervision
@@ -14,7 +15,7 @@ from central.supervision.restrictions import restricted
 
 VERBS: Final[tuple[Verb, ...]] = (
     *catalogue.VERBS,
-    *sharing_verbs(restricted, raise_case),
+    *sharing_verbs(restricted, raise_case, trust_clock),
     *delivery.VERBS,
     *supervision.VERBS,
 )

@@ -18,11 +18,20 @@ _WATCHES: Final = frozenset({Role.AUTHORITY, Role.AUDIT_ADMIN})
 
 
 def sharing_verbs(
-    restricted: Restricted = nobody, mismatched: compare.Mismatched = compare.no_case
+    restricted: Restricted = nobody,
+    mismatched: compare.Mismatched = compare.no_case,
+    trusting: watermark.Others = watermark.nobody_else,
 ) -> tuple[Verb, ...]:
-    """The verbs; *restricted* tells which departments are restricted now, *mismatched* opens a case."""
+    """The verbs; *restricted* tells which departments are restricted now, *mismatched* opens a case, *trusting* is told
+    when a person trusts the clock again."""
     using = _using(mismatched)
-    return (*_asking(restricted), *_answering(), *_of_grants(restricted), *using, *_looking(restricted))
+    return (
+        *_asking(restricted),
+        *_answering(),
+        *_of_grants(restricted, trusting),
+        *using,
+        *_looking(restricted),
+    )
 
 
 def _asking(restricted: Restricted) -> tuple[Verb, ...]:
@@ -67,7 +76,7 @@ def _answering() -> tuple[Verb, ...]:
     )
 
 
-def _of_grants(restricted: Restricted) -> tuple[Verb, ...]:
+def _of_grants(restricted: Restricted, trusting: watermark.Others) -> tuple[Verb, ...]:
     return (
         Verb(
             "share.renew",
@@ -82,7 +91,7 @@ def _of_grants(restricted: Restricted) -> tuple[Verb, ...]:
         Verb(
             "grant.trust-clock",
             watermark.Trust,
-            watermark.trust,
+            partial(watermark.trust, others=trusting),
             frozenset({Role.AUTHORITY, Role.SECURITY_ADMIN}),
             help="The database's clock went back and is right: let grants pass again.",
         ),

@@ -7,6 +7,7 @@ once a minute: of a smaller step back nothing is noticed, and an ended grant liv
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -22,6 +23,10 @@ _NAME: Final = "grants"
 _HERE: Final = CLOCK.c.name == _NAME
 SEEN: Final = select(func.coalesce(func.max(CLOCK.c.seen_us), 0)).where(_HERE).scalar_subquery()
 """As a part of whatever statement reads a grant."""
+
+
+Others = Callable[[Connection], bool]
+"""Believes the clock again too; says whether it did not before."""
 
 
 class Trust(Section):
@@ -52,10 +57,17 @@ def reset(connection: Connection, now_us: int) -> None:
     connection.execute(update(CLOCK).where(_HERE).values(seen_us=now_us))
 
 
-def trust(turn: Turn, wanted: Trust) -> dict[str, Any]:
-    """A person says that the clock is right as it is: grants are judged by it again."""
+def nobody_else(connection: Connection) -> bool:
+    """Nobody else judges by a time that was seen."""
+    del connection
+    return False
+
+
+def trust(turn: Turn, wanted: Trust, others: Others) -> dict[str, Any]:
+    """A person says that the clock is right as it is: grants, and what *others* judge, are judged by it again."""
     seen = turn.connection.execute(select(SEEN)).scalar_one()
-    if not went_back(turn.now_us, seen):
+    freed = others(turn.connection)
+    if not freed and not went_back(turn.now_us, seen):
         raise Refused("the clock did not go back", where="clock")
     reset(turn.connection, turn.now_us)
     turn.record("clock_trusted", before_us=seen, now_us=turn.now_us, reason=wanted.reason)

@@ -351,9 +351,13 @@ def test_people_see_recall_and_decide_at_the_desk(share: ShareMaker):
     with pytest.raises(NotAdmitted):
         desk.do("delivery.recall", asked, by(Role.SYSTEM_ADMIN))
     assert desk.do("delivery.recall", asked, by(Role.RESOURCE_ADMIN))["grant"] == one.grant
+    with writing(one.store.engine) as connection:
+        calls.note_clock(connection, [one.consumer], now_us(connection) + 60_000_000)
     with pytest.raises(NotAdmitted):
-        desk.do("delivery.trust-clock", {"reason": "对过时了"}, by(Role.AUTHORITY))
-    desk.do("delivery.trust-clock", {"reason": "对过时了"}, by(Role.SYSTEM_ADMIN))
+        desk.do("grant.trust-clock", {"reason": "对过时了"}, by(Role.SYSTEM_ADMIN))
+    desk.do("grant.trust-clock", {"reason": "对过时了"}, by(Role.SECURITY_ADMIN))
+    with writing(one.store.engine) as connection:
+        assert not calls.trust_clock(connection)
 
 
 def test_what_is_old_and_acknowledged_is_forgotten(share: ShareMaker):
