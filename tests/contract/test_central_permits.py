@@ -34,7 +34,7 @@ def test_the_newest_release_says_what_is_in_force(store: Store):
 
 def test_a_permit_ends_with_its_day_and_with_its_state(store: Store):
     """By the time that is given, which is the database's."""
-    code, grant, node = f"3070102/{next(_numbers)}", f"GP{next(_numbers)}", f"civil-{next(_numbers)}"
+    code, grant, node = f"3070102/{next(_numbers)}", f"GP{next(_numbers)}", f"permit-{next(_numbers)}"
     with writing(store.engine) as connection:
         entry = entry_of(code, "police/hr", "person", ["id", "name"])
         put_in_force(connection, entry)

@@ -39,7 +39,7 @@ class Bureaucracy:
         self.police, self.civil, self.bureau = (credit_code(self.number * 10 + n) for n in range(3))
         self.node = Node(store.engine, f"police{self.number}")
         office = self.office = Office(store.engine)
-        Registry(store.engine).add(self.node.name, f"{self.number:064x}", 2**60)
+        Registry(store.engine).add(self.node.name, f"b{self.number:063x}", 2**60)
         office.add_department(Department(self.police, "济南市公安局", "370100", "city"), "test")
         office.add_department(Department(self.civil, "济南市民政局", "370100", "city"), "test")
         office.add_department(Department(self.bureau, "济南市大数据局", "370100", "city"), "test")

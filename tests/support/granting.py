@@ -104,8 +104,8 @@ def share(store: Store, node: Node, signer: Signer) -> ShareMaker:
         number = next(_numbers)
         types = terms.pop("share", {})
         columns = [column.name for column in schema.columns]
-        entry = entry_of(f"3070101/{number:06d}", node.stream, schema.name, columns, share=types)
-        made = Share(store, node, signer, entry, f"G{number}", f"civil-{number}")
+        entry = entry_of(f"3070155/{number:06d}", node.stream, schema.name, columns, share=types)
+        made = Share(store, node, signer, entry, f"G{number}", f"pulls-{number}")
         with writing(store.engine) as connection:
             put_in_force(connection, entry)
             grant_directly(connection, made.grant, made.consumer, entry, terms)
