@@ -20,6 +20,7 @@ from tests.support.stores import EVENT, Node, event_batch
 from tests.support.tables import inserts, schema_of, upserts
 
 pytest_plugins = ["tests.support.stores"]
+DIALECTS = ("sqlite", "postgres15", "postgres18")
 
 NUMBERED = schema_of("person", {"id": Kind.INT64, "name": Kind.TEXT})
 RENAMED_KEY = schema_of("person", {"number": Kind.INT64, "name": Kind.TEXT}, key=("number",))

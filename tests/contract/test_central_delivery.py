@@ -12,6 +12,7 @@ from tests.support.granting import EAST, OTHER, PERSON, Life, ShareMaker
 from tests.support.tables import deletes, inserts, upserts
 
 pytest_plugins = ["tests.support.stores", "tests.support.granting"]
+DIALECTS = ("sqlite", "postgres15", "postgres18")
 
 PICKED: dict[str, Any] = {
     "items": ("id", "phone", "name"),

@@ -27,6 +27,7 @@ from tests.support.shares import change_grant
 from tests.support.tables import deletes, inserts, partial, schema_of, upserts
 
 pytest_plugins = ["tests.support.stores", "tests.support.granting"]
+DIALECTS = ("sqlite", "postgres15", "postgres18")
 
 PEOPLE = [(str(number), f"张{number}", f"138{number}", "东区") for number in range(1, 31)]
 

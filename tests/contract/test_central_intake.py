@@ -19,6 +19,7 @@ from proto.errors import BatchCorrupt, Diverged, Fenced, Gap, Refused, Transient
 from tests.support.stores import Node, event_batch
 
 pytest_plugins = ["tests.support.stores"]
+DIALECTS = ("sqlite", "postgres15", "postgres18")
 
 
 def older_copy(node: Node, upto: int, epoch: int = 2) -> Node:

@@ -18,6 +18,7 @@ from proto.errors import Credential, Diverged, Refused, Transient
 from tests.support.stores import Store
 
 pytest_plugins = ["tests.support.stores"]
+DIALECTS = ("sqlite", "postgres15", "postgres18")
 
 
 def test_the_migrated_tables_are_the_ones_in_code(store):
