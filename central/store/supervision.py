@@ -30,7 +30,9 @@ NEWEST_READS: Final = Table(
 )
 
 # The certificates that stand in the log of a node's reads, before what they signed.
-READ_SIGNERS: Final = Table("central_read_signers", METADATA, key("node"), key("fingerprint"), number("record"))
+READ_SIGNERS: Final = Table(
+    "central_read_signers", METADATA, key("node"), key("fingerprint"), number("record")
+)
 
 # Those on record, so that judging reads an index and not the log; the log alone gives the same.
 READS: Final = Table(
@@ -119,6 +121,8 @@ FEEDBACK: Final = Table(
     key("grant_id"),
     key("n", is_number=True),
     number("due_us"),
+    # When the log was told that it was overdue.
+    maybe("told_us"),
     maybe("submitted_us"),
     words("who", ""),
     words("text", ""),

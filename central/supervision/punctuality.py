@@ -13,8 +13,17 @@ from central.policy.supervision import SupervisionPolicy
 from central.store import now_us, reading, writing
 from central.store.supervision import NEWEST_READS, READS
 from central.supervision.reads import Reads, reads_of
-from central.supervision.restrictions import Case, Restriction, Step, advance, hold, lift, restrictions, wanted
-from central.supervision.sheet import chain_of, node_of
+from central.supervision.restrictions import (
+    Case,
+    Restriction,
+    Step,
+    advance,
+    hold,
+    lift,
+    restrictions,
+    wanted,
+)
+from central.supervision.sheet import chain_of
 from central.supervision.spans import Span
 from central.supervision.timeliness import Judgement, Rules, Shares, judge_newest, limit_us_of, share
 from central.supervision.uptime import all_excuses, excuses

@@ -40,7 +40,9 @@ class Promises:
 
 _CHANGE = (
     update(NEWEST_READS)
-    .where(NEWEST_READS.c.stream == bindparam("of_stream"), NEWEST_READS.c.table_name == bindparam("of_table"))
+    .where(
+        NEWEST_READS.c.stream == bindparam("of_stream"), NEWEST_READS.c.table_name == bindparam("of_table")
+    )
     .values(
         {
             each.name: bindparam(f"new_{each.name}")

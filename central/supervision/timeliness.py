@@ -109,7 +109,9 @@ def judge(reads: Sequence[Read], limit_us: int, at_us: int, excuses: Excuses, ru
     return judge_newest(newest, limit_us, at_us, excuses.all, rules)
 
 
-def judge_newest(newest_us: int, limit_us: int, at_us: int, excused: Sequence[Span], rules: Rules) -> Judgement:
+def judge_newest(
+    newest_us: int, limit_us: int, at_us: int, excused: Sequence[Span], rules: Rules
+) -> Judgement:
     """The same by the newest read alone, 0 for none; *excused* is in order and joined."""
     if not newest_us:
         return Judgement(Punctuality.UNKNOWN, limit_us, 0, 0)

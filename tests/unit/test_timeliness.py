@@ -97,7 +97,9 @@ def test_the_shares_are_all_of_the_late_time_and_no_more(seed):
 
 def young(proven: int, tick: int, excuses: Excuses) -> bool:
     """Whether a read is within a limit of 50 at *tick*, counted tick by tick."""
-    excused = {at for span in (*excuses.platform, *excuses.maintenance) for at in range(span.start_us, span.end_us)}
+    excused = {
+        at for span in (*excuses.platform, *excuses.maintenance) for at in range(span.start_us, span.end_us)
+    }
     return len(set(range(proven, tick)) - excused) < 50
 
 

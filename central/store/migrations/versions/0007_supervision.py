@@ -97,7 +97,7 @@ def _cases() -> None:
     )
 
 
-_READ_AT = ("submitted", "read_by_authority", "read_by_provider")
+_READ_AT = ("told", "submitted", "read_by_authority", "read_by_provider")
 _SAID = ("confirmed_by", "sentence", "evidence")
 
 
