@@ -83,9 +83,10 @@ class Daemon:
         post = Post(self._engine, self._signer, profile_of(settings).calendar.zone)
         self._depot = Depot(post, self._appliers.listen, limits.delivery_threads, self._owner)
         self._desk = desk_of(settings, self._engine)
-        self._policy = profile_of(settings).supervision
+        profile = profile_of(settings)
+        self._policy = profile.supervision
         self._reads = Reads(self._engine, self._policy.log_share)
-        self._punctualities = Punctualities(self._engine, self._policy, self._reads)
+        self._punctualities = Punctualities(self._engine, profile, self._reads)
         self._parts = NodeParts(self._engine, self._signer)
         deliveries = partial(delivery_status, self._engine)
         self._board = Board(self._engine, settings.heartbeat_s, self._appliers.trouble, deliveries)

@@ -161,7 +161,7 @@ def ground_called(code: str) -> Ground:
     )
 
 
-_ABOUT: Final = ("case", "resource", "request", "grant", "code")
+_ABOUT: Final = ("case", "grant", "request", "resource", "code")
 
 
 def _records(connection: Connection, ground: Ground, window: Span) -> Iterator[Row[Any]]:

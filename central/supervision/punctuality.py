@@ -9,9 +9,11 @@ from typing import Final
 from sqlalchemy import Connection, Engine, func, select
 
 from central.catalogue.published import Line, Published, bound_lines, newest_release
+from central.policy import Profile
 from central.policy.supervision import SupervisionPolicy
 from central.store import now_us, reading, writing
 from central.store.supervision import NEWEST_READS, READS
+from central.supervision.effect import keep_effect
 from central.supervision.reads import Reads, reads_of
 from central.supervision.restrictions import (
     Case,
@@ -52,9 +54,9 @@ class Standing:
 class Punctualities:
     """Each method reads or writes in transactions of its own."""
 
-    def __init__(self, engine: Engine, policy: SupervisionPolicy, reads: Reads) -> None:
+    def __init__(self, engine: Engine, profile: Profile, reads: Reads) -> None:
         self._engine = engine
-        self._policy = policy
+        self._profile, self._policy = profile, profile.supervision
         self._reads = reads
         self._bound: tuple[int, list[Watched]] = (-1, [])
 
@@ -70,7 +72,9 @@ class Punctualities:
             if wanted(step, each.judgement, self._policy) is not step:
                 moved.append(self._move(each))
         gone = steps.keys() - {each.resource for each in judged}
-        return [each for each in (*moved, *map(self._forget, sorted(gone))) if each is not None]
+        moved += map(self._forget, sorted(gone))
+        keep_effect(self._engine, self._profile)
+        return [each for each in moved if each is not None]
 
     def _forget(self, resource: str) -> Restriction | None:
         """What the catalogue holds no more cannot be late."""

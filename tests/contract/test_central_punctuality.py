@@ -9,29 +9,26 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, update
 
-from central.ca import Authority, Issued, make_authority
+from central.ca import Authority, make_authority
 from central.catalogue.published import published
 from central.people.verb import DECISIONS
-from central.policy import profile_named
 from central.store import now_us, reading, writing
 from central.store.supervision import ALIVE, MAINTENANCE, OUTAGES
 from central.store.tables import AUDIT
 from central.supervision import restrictions as steps
-from central.supervision.punctuality import Punctualities, shares, standing
-from central.supervision.reads import ATTESTATION, Reads, chain_of, reads_in_log, reads_of
+from central.supervision.punctuality import Punctualities, shares
+from central.supervision.reads import chain_of, reads_in_log, reads_of
 from central.supervision.restrictions import Case, Step
 from central.supervision.spans import Span
 from central.supervision.timeliness import Judgement, Punctuality
 from central.supervision.uptime import agree_maintenance, live
 from proto.errors import Refused
-from proto.signing import SignatureWrong, Signer
-from proto.v1 import node_pb2
-from tests.support.shares import credit_code, entry_of, put_in_force
+from proto.signing import SignatureWrong
+from tests.support.proving import HOUR_US, MINUTE_US, POLICY, PROFILE, Node
+from tests.support.shares import credit_code
 from tests.support.stores import Store
 
 pytest_plugins = ["tests.support.stores"]
-HOUR_US, MINUTE_US = 3_600_000_000, 60_000_000
-POLICY = profile_named().supervision
 _numbers = itertools.count(1)
 
 
@@ -39,50 +36,6 @@ _numbers = itertools.count(1)
 def authority() -> Authority:
     """One for all nodes here."""
     return make_authority("市大数据局 CA")
-
-
-class Node:
-    """A node that signs what it read, and the resource it promised to read every hour."""
-
-    def __init__(self, store: Store, authority: Authority, folder) -> None:
-        self.store = store
-        self.name = f"police-{next(_numbers)}"
-        self.issued: Issued = authority.issue_node(self.name)
-        self.issued.write(folder / f"{self.name}.pem", folder / f"{self.name}.key")
-        self.signer = Signer.load(folder / f"{self.name}.pem", folder / f"{self.name}.key")
-        self.stream, self.code = f"{self.name}/hr", f"3070101/{self.name}"
-        entry = entry_of(self.code, self.stream, "人口", ["id", "姓名"], update_limit="PT1H")
-        with writing(store.engine) as connection:
-            put_in_force(connection, entry)
-            self.now = now_us(connection)
-        self.reads = Reads(store.engine, POLICY.log_share)
-
-    def says(self, *ago_us: int, skew_us: int = 0, rows: int = 0) -> None:
-        """Hand over signed reads that long ago, by a clock that is *skew_us* ahead."""
-        said = [self.signed(self.now - ago + skew_us, rows) for ago in ago_us]
-        with reading(self.store.engine) as connection:
-            clock = now_us(connection) + skew_us
-        self.reads.take(self.name, self.issued.certificate, clock, said)
-
-    def signed(self, proven_us: int, rows: int = 0, stream: str = "") -> node_pb2.Attestation:
-        """One statement and its signature."""
-        statement = node_pb2.ReadStatement(
-            stream=stream or self.stream, table="人口", proven_us=proven_us, rows=rows
-        ).SerializeToString()
-        return node_pb2.Attestation(statement=statement, signature=self.signer.sign(ATTESTATION, statement))
-
-    def logged(self) -> list[int]:
-        """The reads on record, minutes before now."""
-        with reading(self.store.engine) as connection:
-            return [
-                round((self.now - read.proven_us) / MINUTE_US)
-                for read in reads_of(connection, self.stream, "人口")
-            ]
-
-    def stands(self) -> Judgement:
-        """How its resource stands."""
-        with reading(self.store.engine) as connection:
-            return standing(connection, published(connection, self.code), POLICY).judgement
 
 
 @pytest.fixture
@@ -249,7 +202,7 @@ def test_a_look_moves_what_is_late(node):
         connection.execute(OUTAGES.delete())
         connection.execute(MAINTENANCE.delete())
     node.says(90 * MINUTE_US)
-    look = Punctualities(node.store.engine, POLICY, node.reads).look
+    look = Punctualities(node.store.engine, PROFILE, node.reads).look
     assert [each.step for each in look() if each.resource == node.code] == [Step.WARNED]
     node.says(0)
     assert [each.step for each in look() if each.resource == node.code] == [Step.NONE]
