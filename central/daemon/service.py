@@ -10,7 +10,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -44,6 +44,7 @@ from central.status import Board, explain
 from central.status.facts import behind
 from central.store import migrate, open_store
 from central.supervision.clock import keep_dates
+from central.supervision.notices import notices
 from central.supervision.punctuality import Punctualities
 from central.supervision.reads import Reads
 from central.supervision.uptime import live
@@ -89,7 +90,12 @@ class Daemon:
         self._punctualities = Punctualities(self._engine, profile, self._reads)
         self._parts = NodeParts(self._engine, self._signer)
         deliveries = partial(delivery_status, self._engine)
-        self._board = Board(self._engine, settings.heartbeat_s, self._appliers.trouble, deliveries)
+        self._board = Board(
+            self._engine,
+            settings.heartbeat_s,
+            self._appliers.trouble,
+            (deliveries, partial(notices, self._engine)),
+        )
         self._intake_pool = ThreadPoolExecutor(limits.intake_threads, "intake")
         self._desk_pool = ThreadPoolExecutor(DESK_THREADS, "desk")
         self._jobs = Jobs(self._job_list())
@@ -160,7 +166,7 @@ class Daemon:
         return Services(
             exchange=Exchange(push, PullService(door, self._depot, desk, certificate, closing)),
             node=NodeService(
-                door, (self._registry, self._reads, self._parts), desk, self._settings.heartbeat_s
+                door, (self._registry, self._reads, self._parts, self._told), desk, self._settings.heartbeat_s
             ),
             status=StatusService(door, (self._board, self._registry, explain), desk, closing),
             desk=DeskService(door, self._desk, desk),
@@ -199,6 +205,9 @@ class Daemon:
             if self._appliers.alive and self._depot.alive:
                 self._notifier.alive()
             await asyncio.sleep(interval_s)
+
+    def _told(self, node: str) -> Sequence[str]:
+        return notices(self._engine, node).get(node, ())
 
     def _applier(self, stream: str) -> Applier:
         return Applier(self._engine, stream, self._owner)

@@ -42,6 +42,7 @@ class Reads:
         self._verifiers: dict[bytes, Verifier] = {}
         self._introduced: set[tuple[str, str]] = set()
         self._limits: tuple[int, dict[tuple[str, str], int]] = (-1, {})
+        self._shortest: dict[str, int] = {}
 
     def take(
         self, node: str, certificate: bytes, clock_us: int, said: Sequence[node_pb2.Attestation]
@@ -63,6 +64,11 @@ class Reads:
                 sheet.keep(_row(statement, attestation, signer, clock_us, sheet.now_us), promises)
             sheet.close()
         self._introduced.add((node, signer.fingerprint))
+
+    def pace_s(self, node: str) -> int:
+        """How often *node* should prove its reads, so that its shortest limit is never missed by a beat; 0 = as it likes."""
+        shortest = self._shortest.get(node)
+        return max(1, int(shortest * self._log_share / 1_000_000)) if shortest else 0
 
     def settle(self) -> int:
         """Put on record what nobody followed up: the last word of a table before it fell silent. Returns how many.
@@ -90,6 +96,10 @@ class Reads:
         release = newest_release(connection)
         if release != self._limits[0]:
             self._limits = (release, {place: limit_us_of(text) for place, text in bound_limits(connection)})
+            shortest: dict[str, int] = {}
+            for (stream, _), limit in self._limits[1].items():
+                shortest[node_of(stream)] = min(limit, shortest.get(node_of(stream), limit))
+            self._shortest = shortest
         return Promises(self._limits[1], self._log_share)
 
     def _verifier(self, certificate: bytes) -> Verifier:
