@@ -14,7 +14,7 @@ from central.supervision.timeliness import Excuses
 
 PLATFORM: Final = "platform"
 """The audit chain of the platform's own outages; no stream can be called so."""
-OUTAGE_US: Final = 60_000_000
+OUTAGE_US: Final = 15_000_000
 """A silence longer than this was an outage; shorter ones are restarts."""
 
 

@@ -13,7 +13,7 @@ from central.policy import profile_named
 from central.store import now_us, reading, writing
 from central.store.deliveries import DELIVERIES, PULLS
 from central.store.grants import GRANTS
-from central.store.supervision import FEEDBACK, MAINTENANCE, OUTAGES, READS, RESTRICTIONS
+from central.store.supervision import FEEDBACK, MAINTENANCE, OUTAGES, READS
 from central.store.tables import AUDIT
 from central.supervision.clock import keep_dates
 from central.supervision.effect import keep_effect
@@ -27,6 +27,7 @@ from central.supervision.uptime import agree_maintenance
 from proto.comparison import text_digest
 from proto.errors import NotAdmitted, Refused
 from proto.values import Kind
+from tests.support.lateness import warn
 from tests.support.proving import MINUTE_US, Node
 from tests.support.shares import DAY_US
 from tests.support.sharing import BASIS, Town
@@ -244,12 +245,7 @@ def test_a_ruling_may_suspend_a_grant_and_nothing_else_does(town: Town) -> None:
 
 def restrict(town: Town, department: str, state: str) -> None:
     """As the clock and the authority would."""
-    row = {"resource": f"late-{department}-{town.number}", "department": town.codes[department]}
-    said = {"state": state, "since_us": 1, "sentence": "人口库 逾期 3 天"}
-    with writing(town.engine) as connection:
-        here = RESTRICTIONS.c.resource == row["resource"]
-        if not connection.execute(update(RESTRICTIONS).where(here).values(said)).rowcount:
-            connection.execute(insert(RESTRICTIONS), {**row, **said})
+    warn(town.engine, town.codes[department], f"late-{department}-{town.number}", "人口库 逾期 3 天", state)
 
 
 def test_a_restriction_hits_one_right_and_nobody_else(town: Town) -> None:
