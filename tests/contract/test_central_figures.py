@@ -190,12 +190,12 @@ def test_a_mismatch_becomes_a_case_that_holds_no_value(town: Town) -> None:
         {"key": {"id": LI}, "digests": {"name": digest}},
         {"key": {"id": "370103198505054321"}, "digests": {"name": same}},
     ]
-    asked = {**said, "comparison": begun["comparison"], "text": "姓名不一致", "claims": claims}
-    answer = town.do("civil-admin", "case.compare", **asked)
+    asked = {**said, "comparison": begun["comparison"], "raise_case": "姓名不一致", "claims": claims}
+    answer = town.do("civil-admin", "share.compare", **asked)
     number = answer["case"]
     shown = town.do("police-admin", "case.show", case=number)
     assert (shown["kind"], shown["grant"], shown["handler"]) == ("comparison", grant, town.codes["police"])
-    assert shown["evidence"].splitlines()[1] == f"{answer['answers'][0]['key']} name"
+    assert shown["evidence"].splitlines()[1] == f"{answer['answers'][0]['key'][:16]}: name"
     assert len(shown["evidence"].splitlines()) == 2
     source = shown["source"]
     assert (source["provider"], source["stream"], source["table"]) == (
@@ -212,17 +212,6 @@ def test_a_mismatch_becomes_a_case_that_holds_no_value(town: Town) -> None:
     town.do("police-admin", "case.correct", case=number, text="已更正", stream=town.stream, seq=3)
     assert town.records("case_corrected")[-1]["seq"] == 3
     assert town.permit(grant).refusal(town.now()) == "", "a dispute freezes nothing (SD25.3)"
-
-
-def test_where_all_agree_there_is_no_case(town: Town) -> None:
-    """And the comparison is on record all the same (SD20.2)."""
-    said = {"grant": town.granted(town.entry()), "purpose": "核对"}
-    begun = town.do("civil-admin", "share.compare-begin", **said)
-    digest = text_digest(bytes.fromhex(begun["key"]), "name", Kind.TEXT, "李娜")
-    claims = [{"key": {"id": LI}, "digests": {"name": digest}}]
-    asked = {**said, "comparison": begun["comparison"], "text": "不一致", "claims": claims}
-    assert town.do("civil-admin", "case.compare", **asked)["case"] == 0
-    assert town.records("compared")[-1]["match"] == 1
 
 
 def test_a_ruling_may_suspend_a_grant_and_nothing_else_does(town: Town) -> None:
