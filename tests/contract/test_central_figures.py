@@ -242,7 +242,8 @@ def test_a_restriction_hits_one_right_and_nobody_else(town: Town) -> None:
     others read, also from the late department, goes on (SD28.3)."""
     hosted, plain = town.entry(storage="hosted"), town.entry()
     composite = town.entry(sources=(plain.code,))
-    late, others = {}, {}
+    late: dict[str, str] = {}
+    others: dict[str, str] = {}
     for name, entry in (("hosted", hosted), ("plain", plain), ("composite", composite)):
         for who, grants in (("civil-admin", late), ("health-admin", others)):
             answer = town.ask(entry, who)

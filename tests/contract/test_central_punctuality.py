@@ -22,8 +22,9 @@ from central.store.tables import AUDIT
 from central.supervision import restrictions as steps
 from central.supervision.clock import keep_dates
 from central.supervision.punctuality import Punctualities, shares
-from central.supervision.reads import Reads, chain_of, reads_in_log, reads_of
+from central.supervision.reads import Reads, reads_in_log, reads_of
 from central.supervision.restrictions import Case, Step
+from central.supervision.sheet import chain_of
 from central.supervision.spans import Span
 from central.supervision.timeliness import Judgement, Punctuality
 from central.supervision.uptime import agree_maintenance, live
