@@ -28,7 +28,7 @@ from central.daemon.office import check_job_of, desk_of, profile_of, signer_of
 from central.delivery import Depot, Post
 from central.delivery.figures import delivery_status
 from central.intake import Intake, Refusals
-from central.jobs import Expiry, Job, Jobs
+from central.jobs import Expiry, Job, Jobs, sparing
 from central.registry import Registry
 from central.rpc.assembly import Budget
 from central.rpc.desk import DeskService
@@ -218,7 +218,7 @@ class Daemon:
         return (
             Job("disk", self._room_look, 5.0),
             Job("alive", partial(live, self._engine), ALIVE_S, at_start=True),
-            Job("punctuality", self._punctualities.look, PUNCTUALITY_S),
+            Job("punctuality", sparing(self._punctualities.look), PUNCTUALITY_S),
             Job("dates", partial(keep_dates, self._engine, self._policy), _HOUR_S, at_start=True),
             Job("sharing", partial(keep_time, self._engine, profile_of(settings)), SHARING_S, at_start=True),
             Job("refusals", Refusals(self._engine).settle, 30.0),

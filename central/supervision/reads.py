@@ -79,7 +79,10 @@ class Reads:
         waiting = select(newest.stream, newest.table_name, newest.logged_us)
         with reading(self._engine) as connection:
             promises, now = self._promises(connection), now_us(connection)
-            rows = connection.execute(waiting.where(newest.proven_us > newest.logged_us)).all()
+            # No table of any limit is due earlier than this.
+            soonest = now - int(min(promises.limits.values(), default=0) * self._log_share)
+            old = (newest.proven_us > newest.logged_us, newest.logged_us <= soonest)
+            rows = connection.execute(waiting.where(*old)).all()
         silent: dict[str, set[str]] = {}
         for row in rows:
             if promises.due(row.stream, row.table_name, row.logged_us, now):
