@@ -19,6 +19,7 @@ from central.sharing.compliance import needs_double_consent
 from central.sharing.grants import change_grant, running_state
 from central.sharing.states import FLOWING, GrantState
 from central.sharing.terms import Terms
+from central.sharing.watermark import SEEN, went_back
 from central.store import now_us, reading, writing
 from central.store.grants import GRANTS
 from central.store.supervision import RESTRICTIONS
@@ -45,6 +46,9 @@ def _settle(engine: Engine, profile: Profile, grant: str) -> bool:
     """Judged again under the grant's lock: people and other central processes decide as well."""
     with writing(engine) as connection:
         turn = Turn(connection, engine, CLOCK, profile, now_us(connection), None)
+        if went_back(turn.now_us, connection.execute(select(SEEN)).scalar_one()):
+            # By a clock that went back no grant begins to flow again.
+            return False
         row = connection.execute(select(GRANTS).where(GRANTS.c.grant_id == grant).with_for_update()).one()
         why = restricted(connection, row.department)
         if why and row.state in FLOWING:
