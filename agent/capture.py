@@ -214,7 +214,7 @@ class Session:
         self._state.note(position=last.position)
         if last.last_commit_us:
             lag_us = max(0, now_us() - last.last_commit_us)
-            self._state.note(last_commit_us=last.last_commit_us, lag_us=lag_us)
+            self._state.note(last_commit_us=last.last_commit_us, lag_us=lag_us, kept_us=now_us())
         self._committed_rows(sealed)
 
     def _more_after(self, first: Batch) -> list[Batch]:

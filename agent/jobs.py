@@ -158,6 +158,8 @@ class Heart:
         self.received: Callable[[], Sequence[node_pb2.ReceivedReport]] = tuple
         """How each grant of other departments is here."""
         self.state, self.sentence = State.BACKING_OFF, "not yet connected to central"
+        self.notices: Sequence[str] = ()
+        """What the platform told the department of its being late."""
         self.pace_s = 0.0
         """How often central wants to hear from us; 0 = it has not said."""
 
@@ -190,6 +192,8 @@ class Heart:
         self._attestations.heard(len(request.attestations))
         self._shapes = {place: shape for place, shape in self._shapes.items() if place not in told}
         self.pace_s = float(min(reply.next_s, SLOWEST_PACE_S))
+        self._attestations.hurry(reply.prove_s)
+        self.notices = tuple(reply.notices)
         self._obey(reply.commands)
 
     def _next_shapes(self) -> dict[tuple[str, str], node_pb2.TableShape]:

@@ -56,6 +56,8 @@ class View:
     """The tables in the settings; others were captured once and are not shown. None = all."""
     remarks: Mapping[str, Remark] = field(default_factory=dict)
     """What the source leaves to people, by table; the table flows nevertheless."""
+    read_at: Mapping[str, int] = field(default_factory=dict)
+    """Where looking proves nothing: when the newest of each table came."""
 
 
 def report(view: View) -> node_pb2.StreamReport:
@@ -85,14 +87,20 @@ def report(view: View) -> node_pb2.StreamReport:
         bytes=view.capture.bytes,
         rows_per_s=view.capture.rows_per_s,
         bytes_per_s=view.capture.bytes_per_s,
-        tables=[_table(table, view.remarks.get(table.name)) for table in _shown(view)],
+        tables=[_table(table, view) for table in _shown(view)],
     )
 
 
 def _read_us(view: View) -> int:
-    """A busy stream is never found empty: what it brought last proves as much."""
-    looked_us = view.capture.marker_us if view.looking_proves else 0
-    return min(max(looked_us, view.capture.last_commit_us), now_us())
+    """A busy stream is never found empty: what it brought last proves as much, by the earlier of both clocks.
+
+    A moment to come is a clock that was set back, or the source's that runs ahead, and proves nothing.
+    """
+    if not view.looking_proves:
+        return 0
+    capture, now = view.capture, now_us()
+    moments = (capture.marker_us, min(capture.last_commit_us, capture.kept_us))
+    return max((moment for moment in moments if moment <= now), default=0)
 
 
 def _trouble(worst: Snapshot, view: View) -> str:
@@ -198,7 +206,8 @@ def _shown(view: View) -> list[TableStatus]:
     return [table for name, table in view.tables.items() if view.captured is None or name in view.captured]
 
 
-def _table(table: TableStatus, remark: Remark | None) -> node_pb2.TableReport:
+def _table(table: TableStatus, view: View) -> node_pb2.TableReport:
+    remark = view.remarks.get(table.name)
     return node_pb2.TableReport(
         table=table.name,
         state=table.state,
@@ -207,4 +216,5 @@ def _table(table: TableStatus, remark: Remark | None) -> node_pb2.TableReport:
         fix=table.fix or (remark.fix if remark else ""),
         rows_copied=table.copy.rows_copied,
         rows_expected=table.copy.rows_expected,
+        read_us=0 if view.looking_proves else min(view.read_at.get(table.name, 0), now_us()),
     )

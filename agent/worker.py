@@ -75,6 +75,8 @@ class Snapshot:
     seq: int = 0
     last_commit_us: int = 0
     """Source time of the newest commit that went through."""
+    kept_us: int = 0
+    """When that was, by our clock."""
     lag_us: int = 0
     """From the commit at the source to the commit here, of the newest batch."""
     changed_us: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +26,24 @@ class Job:
     run: Callable[[], object]
     every_s: float
     at_start: bool = False
+
+
+def sparing(run: Callable[[], object], share: float = 0.1) -> Callable[[], object]:
+    """*run*, but turns are left out so that it takes no more than *share* of the time, however long it takes."""
+    not_before_s = 0.0
+
+    def now_and_then() -> object:
+        nonlocal not_before_s
+        began_s = time.monotonic()
+        if began_s < not_before_s:
+            return None
+        try:
+            return run()
+        finally:
+            ended_s = time.monotonic()
+            not_before_s = ended_s + (ended_s - began_s) * (1 / share - 1)
+
+    return now_and_then
 
 
 class Jobs:
@@ -51,11 +70,18 @@ class Jobs:
 
 
 def _guarded(job: Job) -> Callable[[], None]:
+    told = ""
+
     def run() -> None:
+        nonlocal told
         try:
             job.run()
+            told = ""
         except ExchangeError as error:
-            _log.warning("job_failed", job=job.name, error=str(error))
+            # Said once, not every few seconds until the database is back.
+            if str(error) != told:
+                told = str(error)
+                _log.warning("job_failed", job=job.name, error=told)
         except Exception:  # noqa: BLE001 - the next turn may do better, and the other jobs go on
             _log.exception("job_failed_unforeseen", job=job.name)
 

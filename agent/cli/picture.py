@@ -131,7 +131,8 @@ def _picture(status: local_pb2.AgentStatus) -> RenderableType:
         f"exchange  {status.exchange}",
         f"  {_size(status.free_disk_bytes)} free" if status.free_disk_bytes else "",
     )
-    parts = [part for stream in status.streams for part in _stream(stream)]
+    parts: list[RenderableType] = [Text(f"! {each}", style="bold yellow") for each in status.notices]
+    parts += [part for stream in status.streams for part in _stream(stream)]
     if status.received or status.pull_state not in ("", *_WELL):
         parts.append(
             Text.assemble(

@@ -16,7 +16,7 @@ from agent.link import Link
 from agent.push import Push, PushLimits
 from agent.settings import Settings
 from agent.sources.kinds import SourceSettings, new_source
-from agent.sources.source import Fading, Forgetting, Remark, Remarking, Retained
+from agent.sources.source import Dated, Fading, Forgetting, Remark, Remarking, Retained
 from agent.status import View, report
 from agent.worker import StreamState, now_us, run_worker
 from proto.errors import Credential, ExchangeError, Halt, Refused, Transient, way_out
@@ -207,6 +207,7 @@ class Lane:
                 looking_proves=self._reader.traits.looking_proves,
                 captured=frozenset(table.catalogued for table in self._source.tables),
                 remarks=self._remarks(),
+                read_at=self._reader.read_at() if isinstance(self._reader, Dated) else {},
             )
         )
 

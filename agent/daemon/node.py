@@ -139,6 +139,7 @@ class Node:
             pull_state=pull_state,
             pull_sentence=pull_sentence,
             pull_fix=pull_fix,
+            notices=self._heart.notices,
         )
 
     def reports(self) -> Sequence[node_pb2.StreamReport]:

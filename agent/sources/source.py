@@ -260,6 +260,15 @@ class Forgetting(Protocol):
 
 
 @runtime_checkable
+class Dated(Protocol):
+    """A source of which only what it is given proves anything: each table by itself."""
+
+    def read_at(self) -> Mapping[str, int]:
+        """When the newest that was given of each table came, changed or not, once it is committed. Any thread, at once."""
+        ...
+
+
+@runtime_checkable
 class Resting(Protocol):
     """A source that its settings let work at certain hours only."""
 

@@ -72,6 +72,30 @@ def bound_limits(connection: Connection) -> Iterator[tuple[tuple[str, str], str]
         yield (row.stream, row.table_name), json.loads(row.document)["update_limit"]
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """As much of a bound entry as it takes to watch over it."""
+
+    code: str
+    name: str
+    provider: str
+    stream: str
+    table: str
+    update_limit: str
+
+
+def bound_lines(
+    connection: Connection, after: str = "", provider: str = "", count: int | None = None
+) -> Iterator[Line]:
+    """The same entries as :func:`bound`, a line each."""
+    query = _BOUND.where(ENTRIES.c.code > after).limit(count)
+    if provider:
+        query = query.where(ENTRIES.c.provider == provider)
+    for row in connection.execute(query):
+        limit = json.loads(row.document)["update_limit"]
+        yield Line(row.code, row.name, row.provider, row.stream, row.table_name, limit)
+
+
 def bound(
     connection: Connection, after: str = "", provider: str = "", count: int | None = None
 ) -> Iterator[Published]:

@@ -94,9 +94,18 @@ def dispute(context: typer.Context, number: Number, text: Text) -> None:
 
 
 @app.command()
-def rule(context: typer.Context, number: Number, text: Text) -> None:
-    """Decide a dispute, for the authority."""
-    _stepped(context, "rule", number, text)
+def rule(
+    context: typer.Context,
+    number: Number,
+    text: Text,
+    suspends: Annotated[
+        str, typer.Option("--suspends", help="A grant that nothing flows through until it is resumed.")
+    ] = "",
+) -> None:
+    """Decide a dispute, for the authority. Nothing that was granted stops, unless the ruling suspends it."""
+    _stepped(context, "rule", number, text, suspends=suspends)
+    if suspends:
+        say(f"{suspends} is suspended; let it go on with: exchange-central grant resume {suspends}")
 
 
 @app.command()
@@ -148,6 +157,14 @@ def show_case(context: typer.Context, number: Number, as_json: Json = False) -> 
         say_json(found)
         return
     say(f"case {number}, {found['kind']}, about {found['resource']}: {found['state']}")
+    if source := found["source"]:
+        place = f", from {source['stream']} {source['table']}" if source["stream"] else ""
+        say(
+            f"authoritative source: {source['name']} of {source['provider_name']} ({source['provider']}){place}"
+        )
+        say(f"  by catalogue release {source['release']}, version {source['version']}")
+    for line in found["evidence"].splitlines():
+        say(f"  evidence: {line}")
     for each in found["said"]:
         say(
             f"  {moment(each['at_us'])}  {each['who']} ({each['department']}) {each['state']}: {each['text']}"

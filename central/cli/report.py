@@ -117,6 +117,143 @@ def read(
     say(f"report {number} of {grant} is read")
 
 
+Department = Annotated[str, typer.Option("--department", help="Only this one, by code.")]
+
+
+_FIGURES = (
+    *("department", "resources", "on time", "late now", "in time", "late", "waiting", "refused"),
+    *("disputes", "feedback due", "rows out", "rows in"),
+)
+
+
+@app.command()
+def figures(
+    context: typer.Context,
+    department: Department = "",
+    days: Annotated[int, typer.Option("--days", help="How far back.", min=1, max=366)] = 30,
+    as_json: Json = False,
+) -> None:
+    """Each department: resources, on-time rate, requests answered, refusals, disputes, feedback, rows."""
+    with counter(context) as desk:
+        found = desk.do("report.figures", department=department, days=days)
+    if as_json:
+        say_json(found)
+        return
+    show(table(_FIGURES, [_figures_row(each) for each in found]))
+    for each in found:
+        bases = ", ".join(f"{basis} ({count})" for basis, count in each["refusal_bases"].items())
+        if bases:
+            say(f"{each['name'] or each['department']} refused by: {bases}")
+    worst = min((each for each in found if each["late_department_us"]), key=_rate, default=None)
+    if worst:
+        say(f"evidence: exchange-central report grounds --department {worst['department']} --ground late")
+
+
+def _rate(each: dict[str, Any]) -> float:
+    return float(each["on_time_rate"] or 0)
+
+
+def _figures_row(each: dict[str, Any]) -> tuple[str, ...]:
+    rate = each["on_time_rate"]
+    now = each["punctuality"]
+    late = now["late"] + now["seriously_late"]
+    return (
+        each["name"] or each["department"],
+        str(each["resources"]),
+        "–" if rate is None else f"{100 * rate:.2f} %",
+        str(late) + (f" ({now['unknown']} never read)" if now["unknown"] else ""),
+        str(each["answered_in_time"]),
+        str(each["answered_late"]),
+        str(each["waiting"] + each["waiting_late"]) + (" !" if each["waiting_late"] else ""),
+        str(each["refused"]),
+        str(each["disputes_to_answer"]),
+        str(each["feedback_overdue"]),
+        str(each["rows_delivered"] + each["rows_shown"]),
+        str(each["rows_received"] + each["rows_asked_for"]),
+    )
+
+
+@app.command()
+def consumers(
+    context: typer.Context,
+    resource: Annotated[str, typer.Argument(help="The resource's code.")],
+    after: Annotated[str, typer.Option("--after", help="Grants after this one.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Who uses a resource, what for, how much and when last; what nobody uses is proposed for closing."""
+    with counter(context) as desk:
+        _show_usage(desk.do("report.consumers", resource=resource, after=after), as_json)
+
+
+@app.command()
+def grants(
+    context: typer.Context,
+    after: Annotated[str, typer.Option("--after", help="Grants after this one.")] = "",
+    as_json: Json = False,
+) -> None:
+    """The same of every grant your department holds."""
+    with counter(context) as desk:
+        _show_usage(desk.do("report.grants", after=after), as_json)
+
+
+def _show_usage(found: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        say_json(found)
+        return
+    columns = (
+        "grant",
+        "consumer",
+        "resource",
+        "purpose",
+        "rows",
+        "last use",
+        "state",
+        "until",
+        "next report",
+    )
+    show(table(columns, [_usage_row(each) for each in found]))
+    for each in found:
+        if each["unused"]:
+            say(f"{each['grant']} is not used; its holder closes it with: {each['close_with']}")
+    if overdue := [each for each in found if each["feedback_overdue"]]:
+        say(f"next: exchange-central report submit {overdue[0]['grant']} --text …")
+
+
+def _usage_row(each: dict[str, Any]) -> tuple[str, ...]:
+    feedback = moment(each["next_feedback_us"]) + (", overdue" if each["feedback_overdue"] else "")
+    who = each["department_name"] or each["department"]
+    place = (
+        each["grant"],
+        f"{each['consumer']} ({who})",
+        each["resource"],
+        each["purpose"],
+        str(each["rows"]),
+    )
+    return (*place, moment(each["last_use_us"]), each["state"], moment(each["valid_to_us"]), feedback)
+
+
+@app.command()
+def grounds(
+    context: typer.Context,
+    department: Department = "",
+    days: Annotated[int, typer.Option("--days", help="How far back.", min=1, max=366)] = 30,
+    ground: Annotated[str, typer.Option("--ground", help="Only this one; all of them when left out.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Grounds for a correction (Article 38): which records of the log show them, by chain and number."""
+    with counter(context) as desk:
+        found = desk.do("report.grounds", department=department, days=days, ground=ground)
+    if as_json:
+        say_json(found)
+        return
+    for each in found["grounds"]:
+        say(f"{each['ground']}: {each['title']}: {len(each['records'])} records in {days} days")
+        for one in each["records"]:
+            record = f"{one['chain']} {one['record']}"
+            say(f"  {moment(one['at_us'])}  {record}  {one['event']}  {one['about']}  {one['who']}")
+    say(f"the reads themselves: audit chains {', '.join(found['reads']) or '–'}")
+
+
 def duration(length_us: int) -> str:
     """A length of time as people say it."""
     for unit, size in (("days", DAY_US), ("h", HOUR_US), ("min", MINUTE_US)):

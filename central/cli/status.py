@@ -150,6 +150,7 @@ def _why(node: status_pb2.NodeStatus) -> list[str]:
     lines += [
         f"{each.grant} {each.state}: {each.sentence}" for each in node.deliveries if each.state not in WELL
     ]
+    lines += [f"{node.node}: {each}" for each in node.notices]
     return [*lines, f"  → exchange-central explain {node.node}"] if lines else []
 
 

@@ -10,7 +10,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -28,7 +28,7 @@ from central.daemon.office import check_job_of, desk_of, profile_of, signer_of
 from central.delivery import Depot, Post
 from central.delivery.figures import delivery_status
 from central.intake import Intake, Refusals
-from central.jobs import Expiry, Job, Jobs
+from central.jobs import Expiry, Job, Jobs, sparing
 from central.registry import Registry
 from central.rpc.assembly import Budget
 from central.rpc.desk import DeskService
@@ -44,6 +44,7 @@ from central.status import Board, explain
 from central.status.facts import behind
 from central.store import migrate, open_store
 from central.supervision.clock import keep_dates
+from central.supervision.notices import notices
 from central.supervision.punctuality import Punctualities
 from central.supervision.reads import Reads
 from central.supervision.uptime import live
@@ -56,8 +57,8 @@ SWEEP_S: Final = 1.0
 DATABASE_RETRY_S: Final = 0.5
 APPLIERS_STOP_S: Final = 3.0
 THREADS_STOP_S: Final = 1.0
-ALIVE_S: Final = 10.0
-PUNCTUALITY_S: Final = 20.0
+ALIVE_S: Final = 5.0
+PUNCTUALITY_S: Final = 5.0
 SHARING_S: Final = 60.0
 _HOUR_S: Final = 3600.0
 _DAY_S: Final = 24 * _HOUR_S
@@ -83,12 +84,18 @@ class Daemon:
         post = Post(self._engine, self._signer, profile_of(settings).calendar.zone)
         self._depot = Depot(post, self._appliers.listen, limits.delivery_threads, self._owner)
         self._desk = desk_of(settings, self._engine)
-        self._policy = profile_of(settings).supervision
+        profile = profile_of(settings)
+        self._policy = profile.supervision
         self._reads = Reads(self._engine, self._policy.log_share)
-        self._punctualities = Punctualities(self._engine, self._policy, self._reads)
+        self._punctualities = Punctualities(self._engine, profile, self._reads)
         self._parts = NodeParts(self._engine, self._signer)
         deliveries = partial(delivery_status, self._engine)
-        self._board = Board(self._engine, settings.heartbeat_s, self._appliers.trouble, deliveries)
+        self._board = Board(
+            self._engine,
+            settings.heartbeat_s,
+            self._appliers.trouble,
+            (deliveries, partial(notices, self._engine)),
+        )
         self._intake_pool = ThreadPoolExecutor(limits.intake_threads, "intake")
         self._desk_pool = ThreadPoolExecutor(DESK_THREADS, "desk")
         self._jobs = Jobs(self._job_list())
@@ -159,7 +166,7 @@ class Daemon:
         return Services(
             exchange=Exchange(push, PullService(door, self._depot, desk, certificate, closing)),
             node=NodeService(
-                door, (self._registry, self._reads, self._parts), desk, self._settings.heartbeat_s
+                door, (self._registry, self._reads, self._parts, self._told), desk, self._settings.heartbeat_s
             ),
             status=StatusService(door, (self._board, self._registry, explain), desk, closing),
             desk=DeskService(door, self._desk, desk),
@@ -199,6 +206,9 @@ class Daemon:
                 self._notifier.alive()
             await asyncio.sleep(interval_s)
 
+    def _told(self, node: str) -> Sequence[str]:
+        return notices(self._engine, node).get(node, ())
+
     def _applier(self, stream: str) -> Applier:
         return Applier(self._engine, stream, self._owner)
 
@@ -208,7 +218,7 @@ class Daemon:
         return (
             Job("disk", self._room_look, 5.0),
             Job("alive", partial(live, self._engine), ALIVE_S, at_start=True),
-            Job("punctuality", self._punctualities.look, PUNCTUALITY_S),
+            Job("punctuality", sparing(self._punctualities.look), PUNCTUALITY_S),
             Job("dates", partial(keep_dates, self._engine, self._policy), _HOUR_S, at_start=True),
             Job("sharing", partial(keep_time, self._engine, profile_of(settings)), SHARING_S, at_start=True),
             Job("refusals", Refusals(self._engine).settle, 30.0),

@@ -39,6 +39,10 @@ class Attested(Protocol):
         """Check and keep them; raises Refused."""
         ...
 
+    def pace_s(self, node: str) -> int:
+        """How often the node should prove its reads; 0 = as it likes."""
+        ...
+
 
 class Catalogue(Protocol):
     """What nodes get of the catalogue, and what they say of their tables; blocking."""
@@ -62,12 +66,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
     def __init__(
         self,
         door: Doorkeeper,
-        rooms: tuple[Reports, Attested, Catalogue],
+        rooms: tuple[Reports, Attested, Catalogue, Callable[[str], Sequence[str]]],
         run: Callable[..., Awaitable[Any]],
         heartbeat_s: int,
     ) -> None:
         self._door = door
-        self._reports, self._reads, self._catalogue = rooms
+        self._reports, self._reads, self._catalogue, self._notices = rooms
         self._run = run
         self._heartbeat_s = heartbeat_s
 
@@ -78,12 +82,16 @@ class NodeService(node_pb2_grpc.NodeServicer):
         async with answering(context, "Heartbeat"):
             node = await self._door.node(context)
             _check(node, request)
-            commands, release = await self._run(self._exchange, node, certificate_of(context), request)
+            commands, release, notices = await self._run(
+                self._exchange, node, certificate_of(context), request
+            )
             return node_pb2.HeartbeatReply(
                 clock_us=time.time_ns() // 1000,
                 commands=commands,
                 next_s=self._heartbeat_s,
                 release=release,
+                notices=notices,
+                prove_s=self._reads.pace_s(node),
             )
         raise AssertionError("a call that failed was aborted")
 
@@ -100,7 +108,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
     def _exchange(
         self, node: str, certificate: bytes, request: node_pb2.HeartbeatRequest
-    ) -> tuple[list[node_pb2.Command], int]:
+    ) -> tuple[list[node_pb2.Command], int, Sequence[str]]:
         self._reads.take(node, certificate, request.clock_us, request.attestations)
         shapes = list(request.shapes)
         # Evidence and descriptions have tables of their own: whoever reads the report has no use for them.
@@ -109,7 +117,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._reports.seen(node, request)
         self._catalogue.keep(node, shapes)
         self._reports.finish_commands(node, request.done_commands, request.refused_commands)
-        return self._reports.pending_commands(node), self._catalogue.newest()
+        pending = self._reports.pending_commands(node)
+        return pending, self._catalogue.newest(), self._notices(node)
 
 
 def _check(node: str, request: node_pb2.HeartbeatRequest) -> None:

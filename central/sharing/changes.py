@@ -33,6 +33,8 @@ PROVIDER: Final = "provider"
 AUTHORITY: Final = "authority"
 SECURITY: Final = "security"
 CONSUMER: Final = "consumer"
+RESTRICTION: Final = "restriction"
+"""Nobody: it goes on by itself when the department is on time again (Art. 28)."""
 
 
 class Reasoned(Section):

@@ -12,7 +12,7 @@ from central.catalogue.entry import Entry, Item, ShareType
 from central.catalogue.published import Published, newest_release, published
 from central.people import Turn
 from central.people.office import department_of
-from central.sharing.changes import AUTHORITY, PROVIDER, SECURITY, grant_form
+from central.sharing.changes import AUTHORITY, PROVIDER, RESTRICTION, SECURITY, grant_form
 from central.sharing.compliance import needs_double_consent
 from central.sharing.grants import has_ended
 from central.sharing.lists import sees_all
@@ -164,6 +164,9 @@ def _verdict(known: Known) -> Verdict:
 
 def _granted(known: Known) -> Verdict:
     row = known.grants[0]
+    if known.refusal and row.held_by == RESTRICTION:
+        because = f"grant {row.grant_id} is suspended: {row.sentence}"
+        return Verdict(False, because, "it goes on by itself when the department is on time again")
     if known.refusal:
         return Verdict(
             False,

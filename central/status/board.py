@@ -22,6 +22,10 @@ _Deliveries = Callable[[str | None], Mapping[str, Sequence[status_pb2.DeliverySt
 """By consumer; of one, or of all."""
 
 
+_Notices = Callable[[str | None], Mapping[str, Sequence[str]]]
+"""The same: what a node's department is told of its being late."""
+
+
 class Rates:
     """Rows and bytes per second of each stream over the last seconds, from counters that only grow."""
 
@@ -57,12 +61,12 @@ class Board:
         engine: Engine,
         heartbeat_s: int,
         trouble: _Trouble = lambda _stream: None,
-        deliveries: _Deliveries = lambda _node: {},
+        others: tuple[_Deliveries, _Notices] = (lambda _node: {}, lambda _node: {}),
     ) -> None:
         self._engine = engine
         self._heartbeat_s = heartbeat_s
         self._trouble = trouble
-        self._deliveries = deliveries
+        self._deliveries, self._notices = others
         self._rates = Rates()
 
     def sample(self) -> None:
@@ -72,17 +76,21 @@ class Board:
     def nodes(self) -> list[status_pb2.NodeStatus]:
         """Every registered node."""
         deliveries = self._deliveries(None)
-        return [self._status(facts, deliveries) for facts in read_facts(self._engine)]
+        notices = self._notices(None)
+        return [self._status(facts, deliveries, notices) for facts in read_facts(self._engine)]
 
     def node(self, name: str) -> status_pb2.NodeStatus:
         """One node; raises Refused when there is none of that name."""
         found = read_facts(self._engine, name)
         if not found:
             raise Refused("no such node", where=name[:80], fix="see 'exchange-central node list'")
-        return self._status(found[0], self._deliveries(name))
+        return self._status(found[0], self._deliveries(name), self._notices(name))
 
     def _status(
-        self, node: NodeFacts, deliveries: Mapping[str, Sequence[status_pb2.DeliveryStatus]]
+        self,
+        node: NodeFacts,
+        deliveries: Mapping[str, Sequence[status_pb2.DeliveryStatus]],
+        notices: Mapping[str, Sequence[str]],
     ) -> status_pb2.NodeStatus:
         silence = silence_of(node, self._heartbeat_s)
         streams = [stream_status(self._with_trouble(stream), node, silence) for stream in node.streams]
@@ -100,6 +108,7 @@ class Board:
             version=node.version,
             streams=streams,
             deliveries=deliveries.get(node.node, ()),
+            notices=notices.get(node.node, ()),
         )
 
     def _with_trouble(self, stream: StreamFacts) -> StreamFacts:

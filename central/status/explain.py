@@ -123,7 +123,7 @@ def explain(status: status_pb2.NodeStatus) -> list[str]:
     lines = [f"{status.node}: {status.state} — {status.sentence}"]
     for stream in status.streams:
         lines += [f"{stream.stream} {_line(leg)}" for leg in stream.legs]
-    return [*lines, *(delivery_line(each) for each in status.deliveries)]
+    return [*lines, *(delivery_line(each) for each in status.deliveries), *status.notices]
 
 
 def delivery_line(each: status_pb2.DeliveryStatus) -> str:

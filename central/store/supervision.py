@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, text
 
 from central.store.columns import METADATA, key, maybe, number, words
+
+_IS_LATE: Final = text("late_us > 0")
+_LATE: Final[dict[str, Any]] = {"sqlite_where": _IS_LATE, "postgresql_where": _IS_LATE}
 
 # The newest signed read of every table, logged or not.
 NEWEST_READS: Final = Table(
@@ -18,12 +21,17 @@ NEWEST_READS: Final = Table(
     number("received_us"),
     number("skew_us"),
     words("fingerprint"),
-    words("certificate"),
     Column("statement", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
+    # The newest on record: who is judged is judged by it.
     number("logged_us", 0),
-    # The certificate that the log knows already.
-    words("introduced", ""),
+    # The first on record: before it nothing was watched.
+    number("first_us", 0),
+)
+
+# The certificates that stand in the log of a node's reads, before what they signed.
+READ_SIGNERS: Final = Table(
+    "central_read_signers", METADATA, key("node"), key("fingerprint"), number("record")
 )
 
 # Those on record, so that judging reads an index and not the log; the log alone gives the same.
@@ -35,6 +43,12 @@ READS: Final = Table(
     key("proven_us", is_number=True),
     number("received_us"),
     number("record"),
+    # What was promised when it was read, and the read on record before it; 0 = it was the first.
+    number("limit_us"),
+    number("before_us"),
+    # How long the one before it had been too old when this one came; excused time is not taken off.
+    number("late_us"),
+    Index("central_reads_late", "received_us", **_LATE),
 )
 
 ALIVE: Final = Table("central_alive", METADATA, key("id", is_number=True), number("at_us"))
@@ -61,7 +75,6 @@ RESTRICTIONS: Final = Table(
     words("department"),
     words("state"),
     number("since_us"),
-    number("late_since_us", 0),
     maybe("confirmed_us"),
     words("confirmed_by", ""),
     words("sentence", ""),
@@ -108,6 +121,8 @@ FEEDBACK: Final = Table(
     key("grant_id"),
     key("n", is_number=True),
     number("due_us"),
+    # When the log was told that it was overdue.
+    maybe("told_us"),
     maybe("submitted_us"),
     words("who", ""),
     words("text", ""),

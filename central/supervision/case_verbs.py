@@ -10,7 +10,10 @@ from pydantic import Field
 
 from central.catalogue.published import provider_of
 from central.people import Role, Turn, Verb
+from central.sharing.changes import Reasoned, suspend
+from central.sharing.grants import grant_row
 from central.supervision.cases import CaseState, Kind, Opening, Step, case, cases_of, move, open_case
+from central.supervision.evidence import batch_digest, demand_source, source_of
 from central.supervision.feedback import mark_read, overdue, reports, submit
 from proto.errors import Refused
 from proto.process import Section
@@ -39,6 +42,13 @@ class Said(OneCase):
     """A step with what was said."""
 
     text: str = Field(min_length=1, max_length=4000)
+
+
+class Rule(Said):
+    """A decision, and what follows from it."""
+
+    suspends: str = ""
+    """A grant that is suspended by it; nothing else stops because of a dispute (Art. 25)."""
 
 
 class Transfer(Said):
@@ -101,6 +111,18 @@ def _raise(turn: Turn, asked: Raise) -> dict[str, Any]:
     return {"case": open_case(turn, opening), "handler": provider}
 
 
+def _rule(turn: Turn, asked: Rule) -> dict[str, Any]:
+    if asked.suspends:
+        about = case(turn.connection, asked.case)["resource"]
+        if grant_row(turn.connection, asked.suspends, lock=True).resource != about:
+            raise Refused("the grant is for another resource than the case", where=asked.suspends)
+    step = Step(CaseState.RULED, asked.text, facts={"suspends": asked.suspends})
+    state = str(move(turn, asked.case, step))
+    if asked.suspends:
+        suspend(turn, Reasoned(grant=asked.suspends, reason=f"case {asked.case}: {asked.text}"[:2000]))
+    return {"case": asked.case, "state": state, "suspended": asked.suspends}
+
+
 def _step(to: CaseState, turn: Turn, asked: Said) -> dict[str, Any]:
     return {"case": asked.case, "state": str(move(turn, asked.case, Step(to, asked.text)))}
 
@@ -111,7 +133,11 @@ def _transfer(turn: Turn, asked: Transfer) -> dict[str, Any]:
 
 
 def _correct(turn: Turn, asked: Correct) -> dict[str, Any]:
-    step = Step(CaseState.CORRECTED, asked.text, facts={"stream": asked.stream, "seq": asked.seq})
+    about = case(turn.connection, asked.case)
+    demand_source(turn.connection, about["resource"], asked.stream)
+    digest = batch_digest(turn.connection, asked.stream, asked.seq)
+    facts: dict[str, str | int | bool] = {"stream": asked.stream, "seq": asked.seq, "digest": digest}
+    step = Step(CaseState.CORRECTED, asked.text, facts=facts)
     return {"case": asked.case, "state": str(move(turn, asked.case, step))}
 
 
@@ -129,7 +155,7 @@ def _show(turn: Turn, asked: OneCase) -> dict[str, Any]:
     found = case(turn.connection, asked.case)
     if not turn.actor.roles & _SEES_ALL and turn.actor.department not in {found["raiser"], found["handler"]}:
         raise Refused("no such case", where=f"case {asked.case}", fix="exchange-central case list")
-    return found
+    return {**found, "source": source_of(turn.connection, found["resource"])}
 
 
 def _overdue(turn: Turn, asked: Nothing) -> list[dict[str, Any]]:
@@ -168,7 +194,11 @@ VERBS: Final = (
         help="The answer is not accepted: the authority rules.",
     ),
     Verb(
-        "case.rule", Said, _stepping(CaseState.RULED), frozenset({Role.AUTHORITY}), help="Decide a dispute."
+        "case.rule",
+        Rule,
+        _rule,
+        frozenset({Role.AUTHORITY}),
+        help="Decide a dispute; it may suspend a grant.",
     ),
     Verb("case.correct", Correct, _correct, help="Say which batch carries the correction."),
     Verb("case.close", Evaluate, _close, help="Close a case with a score from 1 to 5."),

@@ -12,7 +12,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from central import audit
 from central.people import Role, Turn
+from central.people.verb import DECISIONS
 from central.store.supervision import CASE_EVENTS, CASES
 from proto.errors import Refused
 
@@ -106,6 +108,8 @@ def open_case(turn: Turn, opening: Opening) -> int:
     """Open one for the actor's department; returns its number."""
     turn.actor.demand(Role.RESOURCE_ADMIN, Role.AUTHORITY, what="raising a case")
     connection = turn.connection
+    # One number at a time.
+    audit.tip(connection, DECISIONS)
     number = int(connection.execute(select(func.coalesce(func.max(CASES.c.number), 0))).scalar_one()) + 1
     due = turn.profile.calendar.due(turn.now_us, turn.profile.supervision.case_step_days)
     row = {
@@ -150,7 +154,9 @@ def move(turn: Turn, number: int, step: Step) -> CaseState:
 def escalate(connection: Connection, now_us: int) -> list[int]:
     """Cases whose step is overdue and that nobody was told of yet: from now on the authority's list has them."""
     late = (CASES.c.due_us < now_us, CASES.c.escalated_us.is_(None), CASES.c.state != str(CaseState.CLOSED))
-    numbers = list(connection.scalars(select(CASES.c.number).where(*late).order_by(CASES.c.number)))
+    numbers = list(
+        connection.scalars(select(CASES.c.number).where(*late).order_by(CASES.c.number).with_for_update())
+    )
     if numbers:
         here = CASES.c.number.in_(numbers)
         connection.execute(update(CASES).where(here).values(escalated_us=now_us))

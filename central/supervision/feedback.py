@@ -47,6 +47,16 @@ def make_due(connection: Connection, policy: SupervisionPolicy, now_us: int) -> 
     return len(rows)
 
 
+def newly_overdue(connection: Connection, now_us: int) -> list[tuple[str, int]]:
+    """Grant and number of the reports that became overdue since the last look."""
+    f = FEEDBACK.c
+    late = (f.submitted_us.is_(None), f.due_us < now_us, f.told_us.is_(None))
+    found = [(row.grant_id, row.n) for row in connection.execute(select(f.grant_id, f.n).where(*late)).all()]
+    if found:
+        connection.execute(update(FEEDBACK).where(*late).values(told_us=now_us))
+    return found
+
+
 def submit(turn: Turn, grant: str, text: str, figures: Mapping[str, int]) -> int:
     """The consumer's report for the oldest date that is open; returns its number. Raises Refused, NotAdmitted."""
     turn.actor.demand(Role.RESOURCE_ADMIN, what="feedback")
@@ -59,7 +69,7 @@ def submit(turn: Turn, grant: str, text: str, figures: Mapping[str, int]) -> int
     here = (FEEDBACK.c.grant_id == grant, FEEDBACK.c.submitted_us.is_(None))
     n = turn.connection.execute(select(func.min(FEEDBACK.c.n)).where(*here)).scalar_one_or_none()
     if n is None:
-        raise Refused("nothing is due for this grant", where=grant, fix="exchange-central report feedback")
+        raise Refused("nothing is due for this grant", where=grant, fix="exchange-central report use GRANT")
     said = {
         "submitted_us": turn.now_us,
         "who": turn.actor.person,

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from central.catalogue.published import published
 from central.people import Role, Turn, Verb
-from central.supervision.punctuality import Standing, page_of_bound, shares, standing
+from central.supervision.punctuality import Standing, page_of_bound, shares, standing, standings
 from central.supervision.restrictions import Restriction, confirm, reject, restrictions
 from central.supervision.spans import Span
 from central.supervision.timeliness import Shares
@@ -64,7 +64,7 @@ class Maintenance(Section):
 
 def _punctuality(turn: Turn, page: Page) -> list[dict[str, Any]]:
     found = page_of_bound(turn.connection, page.after, page.department, page.count)
-    return [_standing(standing(turn.connection, each, turn.profile.supervision)) for each in found]
+    return [_standing(each) for each in standings(turn.connection, found, turn.profile.supervision)]
 
 
 def _why_late(turn: Turn, asked: Window) -> dict[str, Any]:

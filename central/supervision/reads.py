@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
-from sqlalchemy import ColumnElement, Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, func, select
 
 from central import audit
 from central.catalogue.published import bound_limits, newest_release
 from central.store import now_us, reading, writing
 from central.store.supervision import NEWEST_READS, READS
+from central.supervision.sheet import Promises, Sheet, chain_of, node_of
 from central.supervision.timeliness import Read, limit_us_of
 from proto.channel import identity_of_pem
 from proto.errors import Refused
@@ -32,19 +33,16 @@ MAX_ATTESTATIONS: Final = 1000
 """In one heartbeat; a node that was away sends the rest with the next ones."""
 
 
-def chain_of(node: str) -> str:
-    """The audit chain of a node's reads; no stream can be called so."""
-    return f"reads:{node}"
-
-
 class Reads:
-    """Each method is one transaction."""
+    """Each method is a transaction, or one for each node."""
 
     def __init__(self, engine: Engine, log_share: float) -> None:
         self._engine = engine
         self._log_share = log_share
         self._verifiers: dict[bytes, Verifier] = {}
+        self._introduced: set[tuple[str, str]] = set()
         self._limits: tuple[int, dict[tuple[str, str], int]] = (-1, {})
+        self._shortest: dict[str, int] = {}
 
     def take(
         self, node: str, certificate: bytes, clock_us: int, said: Sequence[node_pb2.Attestation]
@@ -58,46 +56,59 @@ class Reads:
         checked = [(_checked(node, signer.verifier, each), each) for each in said]
         checked.sort(key=lambda pair: pair[0].proven_us)
         with writing(self._engine) as connection:
-            limits, now = self._bound(connection), now_us(connection)
+            promises = self._promises(connection)
+            sheet = Sheet(connection, node, {statement.stream for statement, _ in checked})
+            if (node, signer.fingerprint) not in self._introduced:
+                sheet.introduce(signer.fingerprint, certificate)
             for statement, attestation in checked:
-                row = _row(statement, attestation, signer, clock_us - now, now)
-                if _keep(connection, row):
-                    self._log_if_due(connection, row, limits, row["proven_us"])
+                sheet.keep(_row(statement, attestation, signer, clock_us, sheet.now_us), promises)
+            sheet.close()
+        self._introduced.add((node, signer.fingerprint))
+
+    def pace_s(self, node: str) -> int:
+        """How often *node* should prove its reads, so that its shortest limit is never missed by a beat; 0 = as it likes."""
+        shortest = self._shortest.get(node)
+        return max(1, int(shortest * self._log_share / 1_000_000)) if shortest else 0
 
     def settle(self) -> int:
         """Put on record what nobody followed up: the last word of a table before it fell silent. Returns how many.
 
         Called before anybody is judged.
         """
+        newest = NEWEST_READS.c
+        waiting = select(newest.stream, newest.table_name, newest.logged_us)
         with reading(self._engine) as connection:
-            limits, now = self._bound(connection), now_us(connection)
-            waiting = select(NEWEST_READS).where(NEWEST_READS.c.proven_us > NEWEST_READS.c.logged_us)
-            rows = connection.execute(waiting).all()
-        logged = 0
+            promises, now = self._promises(connection), now_us(connection)
+            # No table of any limit is due earlier than this.
+            soonest = now - int(min(promises.limits.values(), default=0) * self._log_share)
+            old = (newest.proven_us > newest.logged_us, newest.logged_us <= soonest)
+            rows = connection.execute(waiting.where(*old)).all()
+        silent: dict[str, set[str]] = {}
         for row in rows:
+            if promises.due(row.stream, row.table_name, row.logged_us, now):
+                silent.setdefault(node_of(row.stream), set()).add(row.stream)
+        logged = 0
+        for node, streams in silent.items():
             with writing(self._engine) as connection:
-                logged += self._log_if_due(connection, dict(row._mapping), limits, now)
+                sheet = Sheet(connection, node, streams)
+                logged += sheet.settle(promises)
+                sheet.close()
         return logged
 
-    def _log_if_due(
-        self, connection: Connection, row: dict[str, Any], limits: dict[tuple[str, str], int], at_us: int
-    ) -> bool:
-        limit = limits.get((row["stream"], row["table_name"]))
-        if limit is None or at_us - row["logged_us"] < limit * self._log_share:
-            return False
-        _put_on_record(connection, row)
-        return True
-
-    def _bound(self, connection: Connection) -> dict[tuple[str, str], int]:
-        """The limit of every table that the newest release binds, microseconds."""
+    def _promises(self, connection: Connection) -> Promises:
         release = newest_release(connection)
         if release != self._limits[0]:
             self._limits = (release, {place: limit_us_of(text) for place, text in bound_limits(connection)})
-        return self._limits[1]
+            shortest: dict[str, int] = {}
+            for (stream, _), limit in self._limits[1].items():
+                shortest[node_of(stream)] = min(limit, shortest.get(node_of(stream), limit))
+            self._shortest = shortest
+        return Promises(self._limits[1], self._log_share)
 
     def _verifier(self, certificate: bytes) -> Verifier:
         if len(self._verifiers) > MOST_VERIFIERS:
             self._verifiers.clear()
+            self._introduced.clear()
         return self._verifiers.setdefault(certificate, Verifier(certificate))
 
 
@@ -150,8 +161,9 @@ def _checked(node: str, verifier: Verifier, said: node_pb2.Attestation) -> node_
 
 
 def _row(
-    statement: node_pb2.ReadStatement, said: node_pb2.Attestation, signer: _Signer, skew: int, now: int
+    statement: node_pb2.ReadStatement, said: node_pb2.Attestation, signer: _Signer, clock_us: int, now: int
 ) -> dict[str, Any]:
+    skew = clock_us - now
     return {
         "stream": statement.stream,
         "table_name": statement.table,
@@ -160,51 +172,6 @@ def _row(
         "received_us": now,
         "skew_us": skew,
         "fingerprint": signer.fingerprint,
-        "certificate": signer.verifier.pem.decode(),
         "statement": said.statement,
         "signature": said.signature,
     }
-
-
-def _here(row: Mapping[str, Any]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return NEWEST_READS.c.stream == row["stream"], NEWEST_READS.c.table_name == row["table_name"]
-
-
-def _keep(connection: Connection, row: dict[str, Any]) -> bool:
-    """Make *row* the newest of its table; False when a newer one is there. Fills in what is on record."""
-    known = connection.execute(select(NEWEST_READS).where(*_here(row)).with_for_update()).one_or_none()
-    row["logged_us"] = known.logged_us if known else 0
-    row["introduced"] = known.introduced if known else ""
-    if known is None:
-        connection.execute(insert(NEWEST_READS), row)
-    elif row["proven_us"] > known.proven_us:
-        connection.execute(update(NEWEST_READS).where(*_here(row)).values(row))
-    else:
-        return False
-    return True
-
-
-def _put_on_record(connection: Connection, row: dict[str, Any]) -> None:
-    node = row["stream"].partition("/")[0]
-    _introduce(connection, node, row)
-    record = audit.record(
-        connection,
-        chain_of(node),
-        "read",
-        fingerprint=row["fingerprint"],
-        statement=base64.b64encode(row["statement"]).decode(),
-        signature=base64.b64encode(row["signature"]).decode(),
-        skew_us=row["skew_us"],
-        received_us=row["received_us"],
-    )
-    place = {"stream": row["stream"], "table_name": row["table_name"], "proven_us": row["proven_us"]}
-    connection.execute(insert(READS), {**place, "received_us": row["received_us"], "record": record})
-    logged = {"logged_us": row["proven_us"], "introduced": row["fingerprint"]}
-    connection.execute(update(NEWEST_READS).where(*_here(row)).values(logged))
-
-
-def _introduce(connection: Connection, node: str, row: Mapping[str, Any]) -> None:
-    """The certificate goes into the chain before what it signed, so that the chain needs nothing else."""
-    if row["introduced"] != row["fingerprint"]:
-        facts = {"fingerprint": row["fingerprint"], "certificate": row["certificate"]}
-        audit.record(connection, chain_of(node), "signer_seen", **facts)

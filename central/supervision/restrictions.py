@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -37,6 +38,12 @@ NEXT: Final[Mapping[Step, frozenset[Step]]] = {
     Step.ACTIVE: frozenset({Step.NONE}),
 }
 """Every move there is. Being on time again leads back from everywhere."""
+_NEXT: Final = {
+    Step.WARNED: "a restriction is proposed after {limits} limits",
+    Step.PROPOSED: "the authority decides about a restriction",
+    Step.ACTIVE: "hosted and composite resources are closed to the department",
+}
+"""What comes next, or holds now, in the department's sentence."""
 GOOD: Final = frozenset({Punctuality.ON_TIME, Punctuality.DUE})
 
 
@@ -79,8 +86,14 @@ def wanted(step: Step, judgement: Judgement, policy: SupervisionPolicy) -> Step:
     return step
 
 
+def hold(connection: Connection) -> None:
+    """One decision at a time, in all central processes: whoever moves a restriction holds the decisions' chain first."""
+    audit.tip(connection, DECISIONS)
+
+
 def advance(connection: Connection, case: Case, policy: SupervisionPolicy, now_us: int) -> Restriction | None:
     """Move the resource's restriction one step if it is time; returns where it stands now, None when nothing moved."""
+    hold(connection)
     row = _row(connection, case.resource)
     step = Step(row.state) if row else Step.NONE
     to = wanted(step, case.judgement, policy)
@@ -93,20 +106,32 @@ def advance(connection: Connection, case: Case, policy: SupervisionPolicy, now_u
 
 def confirm(connection: Connection, resource: str, who: str, now_us: int) -> Restriction:
     """The authority puts a proposed restriction in force; raises Refused when none is proposed."""
+    hold(connection)
     row = _row(connection, resource)
     if row is None or row.state != Step.PROPOSED:
         where = f"it is {row.state}" if row else "nobody proposed one"
         raise Refused(f"there is no restriction to confirm: {where}", where=resource, fix="case restrictions")
-    found = Restriction(resource, row.department, Step.ACTIVE, now_us, row.sentence)
+    said = row.sentence.replace(_NEXT[Step.PROPOSED], _NEXT[Step.ACTIVE])
+    found = Restriction(resource, row.department, Step.ACTIVE, now_us, said)
     _move(connection, found, Step.PROPOSED, {"who": who, "evidence": row.evidence})
     return found
 
 
 def reject(connection: Connection, resource: str, why: tuple[str, str], now_us: int) -> Restriction:
     """The authority does not follow a proposal, or lifts what is in force; *why* is who and the reason."""
+    hold(connection)
     row = _row(connection, resource)
     if row is None or row.state not in {Step.PROPOSED, Step.ACTIVE}:
         raise Refused("there is no restriction to lift", where=resource, fix="case restrictions")
+    return lift(connection, resource, why, now_us)
+
+
+def lift(connection: Connection, resource: str, why: tuple[str, str], now_us: int) -> Restriction:
+    """End a warning, a proposal or a restriction, whatever the judgement."""
+    hold(connection)
+    row = _row(connection, resource)
+    if row is None or row.state == Step.NONE:
+        raise Refused("there is nothing to lift", where=resource, fix="case restrictions")
     who, reason = why
     found = Restriction(resource, row.department, Step.NONE, now_us, reason)
     _move(connection, found, Step(row.state), {"who": who, "evidence": row.evidence})
@@ -136,14 +161,11 @@ def sentence(case: Case, step: Step, policy: SupervisionPolicy) -> str:
     if step is Step.NONE:
         return f"{case.name} is on time again"
     limit, age = _hours(judged.limit_us), _hours(judged.age_us)
-    next_step = {
-        Step.WARNED: f"a restriction is proposed after {policy.restrict_after_limits} limits",
-        Step.PROPOSED: "the authority decides about a restriction",
-        Step.ACTIVE: "hosted and composite resources are closed to the department",
-    }[step]
+    read_at = datetime.fromtimestamp(judged.newest_us / 1_000_000, UTC)
+    next_step = _NEXT[step].format(limits=policy.restrict_after_limits)
     return (
         f"{case.name} ({case.resource}) promises to be read every {limit} and was last read {age} ago, "
-        f"excused time left out; {next_step}; the next read lifts it"
+        f"excused time left out (at {read_at:%Y-%m-%d %H:%M} UTC); {next_step}; the next read lifts it"
     )
 
 

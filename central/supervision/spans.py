@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+_NEVER_US: Final = 2**62
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -32,28 +36,24 @@ def joined(spans: Iterable[Span]) -> list[Span]:
 
 def both(these: Iterable[Span], those: Iterable[Span]) -> list[Span]:
     """The time that is in both."""
-    cut = (
-        Span(max(this.start_us, that.start_us), min(this.end_us, that.end_us))
-        for this in joined(these)
-        for that in joined(those)
-    )
-    return joined(cut)
+    one, other = joined(these), joined(those)
+    found: list[Span] = []
+    at = 0
+    for span in one:
+        while at < len(other) and other[at].end_us <= span.start_us:
+            at += 1
+        following = at
+        while following < len(other) and other[following].start_us < span.end_us:
+            cut = other[following]
+            found.append(Span(max(span.start_us, cut.start_us), min(span.end_us, cut.end_us)))
+            following += 1
+    return found
 
 
 def without(these: Iterable[Span], those: Iterable[Span]) -> list[Span]:
     """The time of *these* that is not in *those*."""
-    left = joined(these)
-    for gap in joined(those):
-        left = [
-            part
-            for span in left
-            for part in (
-                Span(span.start_us, min(span.end_us, gap.start_us)),
-                Span(max(span.start_us, gap.end_us), span.end_us),
-            )
-            if part.length_us
-        ]
-    return left
+    ends = [Span(-_NEVER_US, -_NEVER_US), *joined(those), Span(_NEVER_US, _NEVER_US)]
+    return both(these, [Span(gap.end_us, after.start_us) for gap, after in pairwise(ends)])
 
 
 def total_us(spans: Iterable[Span]) -> int:

@@ -106,10 +106,31 @@ def limit_us_of(duration: str) -> int:
 def judge(reads: Sequence[Read], limit_us: int, at_us: int, excuses: Excuses, rules: Rules) -> Judgement:
     """How the resource stands at *at_us*, by what central had heard until then."""
     newest = max((read.proven_us for read in reads if read.received_us <= at_us), default=0)
-    if not newest:
+    return judge_newest(newest, limit_us, at_us, excuses.all, rules)
+
+
+def judge_newest(
+    newest_us: int, limit_us: int, at_us: int, excused: Sequence[Span], rules: Rules
+) -> Judgement:
+    """The same by the newest read alone, 0 for none; *excused* is in order and joined."""
+    if not newest_us:
         return Judgement(Punctuality.UNKNOWN, limit_us, 0, 0)
-    age = total_us(without([Span(newest, at_us)], excuses.all))
-    return Judgement(_state(age, limit_us, rules), limit_us, newest, age)
+    age = max(0, at_us - newest_us)
+    for span in reversed(excused):
+        if span.end_us <= newest_us:
+            break
+        age -= max(0, min(span.end_us, at_us) - max(span.start_us, newest_us))
+    return Judgement(_state(age, limit_us, rules), limit_us, newest_us, age)
+
+
+def deadline_us(proven_us: int, limit_us: int, excused: Sequence[Span]) -> int:
+    """When a read becomes too old: its limit and all excused time later. *excused* is in order and joined."""
+    end = proven_us + limit_us
+    for span in excused:
+        if span.start_us >= end:
+            break
+        end += max(0, span.end_us - max(span.start_us, proven_us))
+    return end
 
 
 def share(reads: Sequence[Read], limit_us: int, window: Span, excuses: Excuses) -> Shares:
@@ -117,16 +138,23 @@ def share(reads: Sequence[Read], limit_us: int, window: Span, excuses: Excuses) 
 
     Late is what central saw as late: no read it had *heard of* was young enough. Of that, the platform's is the time it was
     down; the network's is the time in which the department *had* read in time; the rest is the department's.
+    Excused time also puts off when a read becomes too old, as it does for whoever is judged.
     """
-    begun = min((read.proven_us for read in reads), default=window.end_us)
-    seen = [Span(read.received_us, read.proven_us + limit_us) for read in reads]
-    true = [Span(read.proven_us, read.proven_us + limit_us) for read in reads]
+    begun, all_excused = min((read.proven_us for read in reads), default=window.end_us), excuses.all
+    ends = [deadline_us(read.proven_us, limit_us, all_excused) for read in reads]
+    seen = [Span(read.received_us, end) for read, end in zip(reads, ends, strict=True)]
+    true = [Span(read.proven_us, end) for read, end in zip(reads, ends, strict=True)]
     late = without([Span(max(window.start_us, begun), window.end_us)], seen)
+    return divide(late, true, excuses)
+
+
+def divide(late: Sequence[Span], had_read: Sequence[Span], excuses: Excuses) -> Shares:
+    """Late time by whose it was; *had_read* is when the department had a young read, heard of or not."""
     platform = both(late, excuses.platform)
     rest = without(late, platform)
     excused = both(rest, excuses.maintenance)
     rest = without(rest, excused)
-    network = both(rest, true)
+    network = both(rest, had_read)
     return Shares(
         department_us=total_us(without(rest, network)),
         network_us=total_us(network),

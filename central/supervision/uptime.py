@@ -14,7 +14,7 @@ from central.supervision.timeliness import Excuses
 
 PLATFORM: Final = "platform"
 """The audit chain of the platform's own outages; no stream can be called so."""
-OUTAGE_US: Final = 60_000_000
+OUTAGE_US: Final = 15_000_000
 """A silence longer than this was an outage; shorter ones are restarts."""
 
 
@@ -49,11 +49,18 @@ def agree_maintenance(connection: Connection, department: str, span: Span, reaso
 
 def excuses(connection: Connection, department: str, since_us: int) -> Excuses:
     """What is never counted against *department* from *since_us* on."""
+    found = all_excuses(connection, since_us, department)
+    return found.get(department, found[""])
+
+
+def all_excuses(connection: Connection, since_us: int, department: str = "") -> dict[str, Excuses]:
+    """The same of every department that agreed maintenance, or of the one; under "" what holds for all others."""
     down = connection.execute(select(OUTAGES).where(OUTAGES.c.end_us > since_us)).all()
-    agreed = connection.execute(
-        select(MAINTENANCE).where(MAINTENANCE.c.department == department, MAINTENANCE.c.end_us > since_us)
-    ).all()
-    return Excuses(
-        platform=[Span(row.start_us, row.end_us) for row in down],
-        maintenance=[Span(row.start_us, row.end_us) for row in agreed],
-    )
+    platform = [Span(row.start_us, row.end_us) for row in down]
+    query = select(MAINTENANCE).where(MAINTENANCE.c.end_us > since_us)
+    if department:
+        query = query.where(MAINTENANCE.c.department == department)
+    agreed: dict[str, list[Span]] = {"": []}
+    for row in connection.execute(query).all():
+        agreed.setdefault(row.department, []).append(Span(row.start_us, row.end_us))
+    return {name: Excuses(platform, spans) for name, spans in agreed.items()}

@@ -65,7 +65,7 @@ class TableShape(_message.Message):
     def __init__(self, stream: _Optional[str] = ..., table: _Optional[str] = ..., columns: _Optional[_Iterable[_Union[_batch_pb2.ColumnSchema, _Mapping]]] = ..., key: _Optional[_Iterable[str]] = ..., captured: _Optional[_Iterable[str]] = ..., trouble: _Optional[str] = ...) -> None: ...
 
 class TableReport(_message.Message):
-    __slots__ = ("table", "state", "code", "sentence", "fix", "rows_copied", "rows_expected")
+    __slots__ = ("table", "state", "code", "sentence", "fix", "rows_copied", "rows_expected", "read_us")
     TABLE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
@@ -73,6 +73,7 @@ class TableReport(_message.Message):
     FIX_FIELD_NUMBER: _ClassVar[int]
     ROWS_COPIED_FIELD_NUMBER: _ClassVar[int]
     ROWS_EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    READ_US_FIELD_NUMBER: _ClassVar[int]
     table: str
     state: str
     code: str
@@ -80,7 +81,8 @@ class TableReport(_message.Message):
     fix: str
     rows_copied: int
     rows_expected: int
-    def __init__(self, table: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., rows_copied: _Optional[int] = ..., rows_expected: _Optional[int] = ...) -> None: ...
+    read_us: int
+    def __init__(self, table: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., rows_copied: _Optional[int] = ..., rows_expected: _Optional[int] = ..., read_us: _Optional[int] = ...) -> None: ...
 
 class StreamReport(_message.Message):
     __slots__ = ("stream", "state", "code", "sentence", "fix", "position", "captured_seq", "acknowledged_seq", "waiting_batches", "waiting_bytes", "source_lag_us", "push_lag_us", "marker_us", "retained_log_bytes", "rows", "bytes", "rows_per_s", "bytes_per_s", "tables", "read_us")
@@ -249,13 +251,17 @@ class Command(_message.Message):
     def __init__(self, id: _Optional[int] = ..., verb: _Optional[_Union[Command.Verb, str]] = ..., stream: _Optional[str] = ..., table: _Optional[str] = ..., who: _Optional[str] = ...) -> None: ...
 
 class HeartbeatReply(_message.Message):
-    __slots__ = ("clock_us", "commands", "next_s", "release")
+    __slots__ = ("clock_us", "commands", "next_s", "release", "notices", "prove_s")
     CLOCK_US_FIELD_NUMBER: _ClassVar[int]
     COMMANDS_FIELD_NUMBER: _ClassVar[int]
     NEXT_S_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
+    PROVE_S_FIELD_NUMBER: _ClassVar[int]
     clock_us: int
     commands: _containers.RepeatedCompositeFieldContainer[Command]
     next_s: int
     release: int
-    def __init__(self, clock_us: _Optional[int] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., next_s: _Optional[int] = ..., release: _Optional[int] = ...) -> None: ...
+    notices: _containers.RepeatedScalarFieldContainer[str]
+    prove_s: int
+    def __init__(self, clock_us: _Optional[int] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., next_s: _Optional[int] = ..., release: _Optional[int] = ..., notices: _Optional[_Iterable[str]] = ..., prove_s: _Optional[int] = ...) -> None: ...

@@ -110,7 +110,7 @@ class DeliveryStatus(_message.Message):
     def __init__(self, grant: _Optional[str] = ..., grant_state: _Optional[str] = ..., resource: _Optional[str] = ..., stream: _Optional[str] = ..., table: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., generation: _Optional[int] = ..., reason: _Optional[str] = ..., seq: _Optional[int] = ..., acknowledged_seq: _Optional[int] = ..., source_seq: _Optional[int] = ..., behind: _Optional[int] = ..., lag_us: _Optional[int] = ..., copying: _Optional[bool] = ..., rows_copied: _Optional[int] = ..., rows_expected: _Optional[int] = ..., deliveries: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., last_us: _Optional[int] = ..., commit_us: _Optional[int] = ...) -> None: ...
 
 class NodeStatus(_message.Message):
-    __slots__ = ("node", "state", "sentence", "last_seen_us", "clock_skew_us", "certificate_not_after_us", "revoked", "version", "streams", "deliveries")
+    __slots__ = ("node", "state", "sentence", "last_seen_us", "clock_skew_us", "certificate_not_after_us", "revoked", "version", "streams", "deliveries", "notices")
     NODE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     SENTENCE_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +121,7 @@ class NodeStatus(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
     DELIVERIES_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
     node: str
     state: str
     sentence: str
@@ -131,7 +132,8 @@ class NodeStatus(_message.Message):
     version: str
     streams: _containers.RepeatedCompositeFieldContainer[CentralStream]
     deliveries: _containers.RepeatedCompositeFieldContainer[DeliveryStatus]
-    def __init__(self, node: _Optional[str] = ..., state: _Optional[str] = ..., sentence: _Optional[str] = ..., last_seen_us: _Optional[int] = ..., clock_skew_us: _Optional[int] = ..., certificate_not_after_us: _Optional[int] = ..., revoked: _Optional[bool] = ..., version: _Optional[str] = ..., streams: _Optional[_Iterable[_Union[CentralStream, _Mapping]]] = ..., deliveries: _Optional[_Iterable[_Union[DeliveryStatus, _Mapping]]] = ...) -> None: ...
+    notices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, node: _Optional[str] = ..., state: _Optional[str] = ..., sentence: _Optional[str] = ..., last_seen_us: _Optional[int] = ..., clock_skew_us: _Optional[int] = ..., certificate_not_after_us: _Optional[int] = ..., revoked: _Optional[bool] = ..., version: _Optional[str] = ..., streams: _Optional[_Iterable[_Union[CentralStream, _Mapping]]] = ..., deliveries: _Optional[_Iterable[_Union[DeliveryStatus, _Mapping]]] = ..., notices: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListNodesRequest(_message.Message):
     __slots__ = ()

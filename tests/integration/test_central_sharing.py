@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import pytest
-import yaml
 from sqlalchemy import update
 
 from central.catalogue.entry import Binding
@@ -27,6 +23,7 @@ from proto.v1 import desk_pb2, desk_pb2_grpc
 from tests.support.central import PEOPLE as PUSHED
 from tests.support.central import Chain, NodeClient, TestCentral, batch_of, eventually, inserts, running
 from tests.support.sharing import BASIS, Town, build_town
+from tests.support.shell import Shell
 
 WITHIN_S = 300
 """From a request to a delivery (SD25.1)."""
@@ -126,41 +123,6 @@ def test_a_grant_that_ran_out_is_written_down_by_the_running_central(central, to
     central.start()
     eventually(lambda: town.permit(grant).state, "expired")
     assert keep_time(central.engine, town.profile).changed == 0
-
-
-class Shell:
-    """``exchange-central`` at the console of central's machine."""
-
-    def __init__(self, central: TestCentral, folder: Path, town: Town) -> None:
-        said = {
-            "listen": central.settings.listen,
-            "database": central.url,
-            "tls": {name: str(central.folder / f) for name, f in _TLS.items()},
-            "console_decides": True,
-        }
-        self._town, self._config = town, folder / "central.yaml"
-        self._config.write_text(yaml.safe_dump(said))
-
-    def run(self, group: str, who: str, *words: str) -> subprocess.CompletedProcess[str]:
-        """One command as that person."""
-        options = ["-c", str(self._config), "--as", self._town.name(who)]
-        line = [sys.executable, "-m", "central", group, *options, *words]
-        return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
-
-    def ok(self, group: str, who: str, *words: str) -> str:
-        """One that must succeed."""
-        done = self.run(group, who, *words)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def leave(self, who: str) -> str:
-        """A person leaves."""
-        words = ("leave", self._town.name(who), "--reason", "调离", "-c", str(self._config))
-        line = [sys.executable, "-m", "central", "person", *words]
-        return subprocess.run(line, capture_output=True, text=True, timeout=60, check=True).stdout
-
-
-_TLS = {"ca": "ca.pem", "certificate": "server.pem", "key": "server.key"}
 
 
 def test_the_whole_way_at_the_command_line(central, town, tmp_path):

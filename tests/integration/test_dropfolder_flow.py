@@ -78,6 +78,21 @@ def test_a_snapshot_that_says_nothing_new_changes_nothing(desk):
     assert (batch.rows, batch.position) == (0, desk.source._lane.ledger.position(2))
 
 
+def test_a_snapshot_dropped_again_is_a_read_and_an_empty_folder_is_none(desk):
+    """Whoever gives the same table again says that it is still so; nobody says anything by giving nothing (SD23.1)."""
+    assert desk.source.read_at() == {}
+    desk.drop("人员1.csv", table((1, "王"), (2, "李")))
+    desk.take()
+    first = desk.source.read_at()["person"]
+    desk.take()
+    assert desk.source.read_at() == {"person": first}
+    desk.drop("人员2.csv", table((1, "王"), (2, "李")))
+    desk.take()
+    assert desk.source.read_at()["person"] > first
+    desk.source.close()
+    assert desk.source.read_at()["person"] > first
+
+
 def test_half_a_file_is_held_until_a_person_says_that_it_is_meant(desk):
     """A share of deletes over the limit; the order of a fresh copy takes the held file."""
     desk.drop("人员1.csv", table(*((n, "王") for n in range(10))))

@@ -80,3 +80,33 @@ def test_what_was_not_heard_is_said_again_with_the_key_of_then(attestations, sig
     first, again = attestations.next(), attestations.next()
     assert [each.statement for each in first] == [each.statement for each in again]
     Verifier(signer.certificate_pem).demand(ATTESTATION, again[0].statement, again[0].signature)
+
+
+def test_a_clock_that_was_set_back_does_not_silence_the_node(attestations):
+    """What was said by the old clock is no measure for the new one."""
+    day_us = 86_400_000_000
+    attestations.gather([_report(START_US + day_us, 1, 人口="IDLE")])
+    assert len(_heard(attestations)) == 1
+    attestations.gather([_report(START_US, 1, 人口="IDLE")])
+    attestations.gather([_report(START_US + 2 * PACE_US, 1, 人口="IDLE")])
+    assert [each.proven_us for each in _heard(attestations)] == [START_US + 2 * PACE_US]
+
+
+def test_a_short_limit_is_spoken_of_more_often(attestations):
+    """While the way is cut as well: what is thinned out would look like the department's own silence."""
+    attestations.hurry(2)
+    for second in range(0, 12, 1):
+        attestations.gather([_report(START_US + second * 1_000_000, 1, 人口="IDLE")])
+    times = [(each.proven_us - START_US) // 1_000_000 for each in _heard(attestations)]
+    assert times == [0, 2, 4, 6, 8, 10]
+    attestations.hurry(0)
+    attestations.gather([_report(START_US + 15_000_000, 1, 人口="IDLE")])
+    assert attestations.waiting == 0
+
+
+def test_where_looking_proves_nothing_a_table_speaks_for_itself_alone(attestations):
+    """A file of one table is no read of another."""
+    report = _report(0, 1, 人口="RUNNING", 婚姻="RUNNING")
+    report.tables[0].read_us = START_US
+    attestations.gather([report])
+    assert [(each.table, each.proven_us) for each in _heard(attestations)] == [("人口", START_US)]

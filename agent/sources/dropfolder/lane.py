@@ -62,6 +62,8 @@ class Lane:
         self.proof: Proof | None = None
         self.held: set[str] = set()
         self.told: list[Exception] = []
+        self.read_at: dict[str, int] = {}
+        """When the newest file of each table came that is committed; an unchanged snapshot counts as well."""
         self.at = 0
         """The number of the last file that was handed out."""
         self._settings = settings
@@ -72,6 +74,7 @@ class Lane:
         self._confirmed = 0
         self._waiting: deque[Taken] = deque()
         self._contents: dict[int, Seen] = {}
+        self._came: dict[int, tuple[str, int]] = {}
         self._work: Work | None = None
         self._look_at_s = 0.0
 
@@ -116,6 +119,9 @@ class Lane:
         if number > self._confirmed:
             self.filing.confirm(number)
             self._confirmed = number
+            came = {n: each for n, each in self._came.items() if n <= number}
+            self.read_at = {**self.read_at, **dict(came.values())}
+            self._came = {n: each for n, each in self._came.items() if n > number}
             self._contents = {n: seen for n, seen in self._contents.items() if n > number}
             self.copies.confirmed(number)
 
@@ -173,6 +179,7 @@ class Lane:
                 receipt = receipt_of(taken, table, found, report.count)
                 if is_beginning:
                     self.filing.note(taken, self._known(taken, table, receipt))
+                    self.read_at = {**self.read_at, table.catalogued: found.at_us}
                 else:
                     yield from self._changes(taken, table, spool, receipt, found)
 
@@ -200,6 +207,8 @@ class Lane:
                 self._hold(self.filing.hold(taken, table, deletes, before))
                 yield self._passed(taken)
                 return
+        if table.catalogued not in self.held:
+            self._came[taken.number] = (table.catalogued, found.at_us)
         self._contents[taken.number] = Seen(taken.number, table.catalogued, receipt.sha256)
         deltas = iter(()) if table.catalogued in self.held else spool.deltas(self._limits)
         yield from self._batches(taken, deltas, _counted(receipt, spool), found.at_us)

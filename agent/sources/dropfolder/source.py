@@ -42,6 +42,7 @@ class DropfolderSource:
         self._watch: Watch | None = None
         self._prepared: dict[str, Spool] = {}
         self._remarks: Mapping[str, Remark] = {}
+        self._read_at: Mapping[str, int] = {}
 
     def check(self) -> list[Finding]:
         """Look at every prerequisite; changes nothing."""
@@ -147,6 +148,12 @@ class DropfolderSource:
         if (lane := self._lane) is not None:
             self._remarks = lane.remarks
         return self._remarks
+
+    def read_at(self) -> Mapping[str, int]:
+        """When the newest committed file of each table came; of the time before it was closed when it is closed."""
+        if (lane := self._lane) is not None:
+            self._read_at = lane.read_at
+        return self._read_at
 
     def stop_waiting(self) -> None:
         """Make a waiting read return soon."""

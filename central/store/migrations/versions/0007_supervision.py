@@ -9,6 +9,7 @@ revision = "0007"
 down_revision = "0006"
 
 SCHEMA = "exchange_central"
+_LATE = sa.text("late_us > 0")
 
 
 def upgrade() -> None:
@@ -22,17 +23,21 @@ def _punctuality() -> None:
         "central_newest_reads",
         *_keys("stream", "table_name"),
         *_numbers("proven_us", "received_us", "skew_us"),
-        *_words("fingerprint", "certificate"),
+        *_words("fingerprint"),
         *(sa.Column(name, sa.LargeBinary, nullable=False) for name in ("statement", "signature")),
-        sa.Column("logged_us", sa.BigInteger, nullable=False, server_default=sa.text("0")),
-        sa.Column("introduced", sa.Text, nullable=False, server_default=""),
+        *(
+            sa.Column(name, sa.BigInteger, nullable=False, server_default=sa.text("0"))
+            for name in ("logged_us", "first_us")
+        ),
         schema=SCHEMA,
     )
+    op.create_table("central_read_signers", *_keys("node", "fingerprint"), *_numbers("record"), schema=SCHEMA)
     op.create_table(
         "central_reads",
         *_keys("stream", "table_name"),
         _number_key("proven_us"),
-        *_numbers("received_us", "record"),
+        *_numbers("received_us", "record", "limit_us", "before_us", "late_us"),
+        sa.Index("central_reads_late", "received_us", sqlite_where=_LATE, postgresql_where=_LATE),
         schema=SCHEMA,
     )
     op.create_table("central_alive", _number_key("id"), *_numbers("at_us"), schema=SCHEMA)
@@ -50,7 +55,6 @@ def _punctuality() -> None:
         *_keys("resource"),
         *_words("department", "state"),
         *_numbers("since_us"),
-        sa.Column("late_since_us", sa.BigInteger, nullable=False, server_default=sa.text("0")),
         sa.Column("confirmed_us", sa.BigInteger),
         *(sa.Column(name, sa.Text, nullable=False, server_default="") for name in _SAID),
         sa.Index("central_restrictions_department", "department", "state"),
@@ -93,7 +97,7 @@ def _cases() -> None:
     )
 
 
-_READ_AT = ("submitted", "read_by_authority", "read_by_provider")
+_READ_AT = ("told", "submitted", "read_by_authority", "read_by_provider")
 _SAID = ("confirmed_by", "sentence", "evidence")
 
 
