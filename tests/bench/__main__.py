@@ -12,7 +12,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from demo.system import System
-from tests.bench import sources, trickle, workload
+from tests.bench import delivery, sources, trickle, workload
 from tests.bench.path import CENTRAL_TABLE, EXCHANGE_TABLE, OurPath, Progress
 from tests.bench.report import Findings, rates
 from tests.bench.rivals import Native, copy_pipe, wait_for
@@ -222,6 +222,9 @@ def main() -> int:
         Bench(options, console, business, target, found).run(Path(home))
     console.print("[dim]…[/] every kind of source into a SQLite file")
     found.raw |= sources.measure(sources.ROWS)
+    console.print("[dim]…[/] granted rows through a choice of columns and a filter")
+    found.raw |= (delivered := delivery.against_apply())
+    found.ratios["delivery_vs_apply"] = delivered["delivery_vs_apply"]
     found.show(console)
     found.write(OUT / "bench.json")
     if options.plot:

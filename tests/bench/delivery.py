@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy import Engine
+
 from central.delivery import Post
 from central.delivery.calls import open_call
 from central.delivery.courier import Courier
@@ -38,28 +40,59 @@ GRANTS: Final[dict[str, dict[str, Any]]] = {
     "8 of 12 columns, filtered": {"items": CHOSEN, "rows": FILTER},
     "8 of 12 columns, one masked, filtered": {"items": CHOSEN, "rows": FILTER, "masks": MASKS},
 }
+SIMPLE: Final = "8 of 12 columns, filtered"
+ROWS, BASE, BATCH = 200_000, 100_000, 10_000
 _numbers = itertools.count(1)
+
+
+def against_apply() -> dict[str, float]:
+    """For ``make bench``: a column choice with a simple filter, beside central's own apply of the same batches."""
+    with Cluster(15, settings=SETTINGS) as cluster:
+        engine = open_store(cluster.url(cluster.new_database()))
+        node, couriers = _prepared(engine, {SIMPLE: GRANTS[SIMPLE]}, BASE)
+        rows, apply_s = _applied(node, BASE, ROWS, BATCH)
+        began_s = time.perf_counter()
+        _drain(couriers[SIMPLE])
+        took_s = time.perf_counter() - began_s
+        engine.dispose()
+    return {
+        "delivery_apply_rows_per_s": rows / apply_s,
+        "delivery_filtered_rows_per_s": rows / took_s,
+        "delivery_vs_apply": apply_s / took_s,
+    }
+
+
+def _prepared(
+    engine: Engine, grants: dict[str, dict[str, Any]], rows: int
+) -> tuple[Node, dict[str, Courier]]:
+    """A provider whose first rows are applied, and a courier for each grant whose first copy is done."""
+    migrate(engine)
+    node = Node(engine, f"bench-{next(_numbers)}")
+    node.hello()
+    for delta in base(rows):
+        node.push(node.seal(Batch("base", (delta,), 1, 1, 1)))
+    node.apply_all()
+    with tempfile.TemporaryDirectory() as folder:
+        post = Post(engine, platform_signer(Path(folder)), ZONE)
+    return node, {label: _caught_up(post, node, terms) for label, terms in grants.items()}
+
+
+def _applied(node: Node, start: int, rows: int, batch: int) -> tuple[int, float]:
+    """Accept the changes, then apply them; how many rows they were and the seconds applying took."""
+    deltas = work(start, rows, batch)
+    for delta in deltas:
+        node.push(node.seal(Batch("p", (delta,), 1, 1, 1)))
+    began_s = time.perf_counter()
+    node.apply_all()
+    return sum(delta.rows for delta in deltas), time.perf_counter() - began_s
 
 
 def measure(name: str, url: str, batch: int, options: argparse.Namespace) -> None:
     """Accept all batches, apply them, then deliver them under each grant."""
     engine = open_store(url)
-    migrate(engine)
-    node = Node(engine, f"bench-{next(_numbers)}")
-    node.hello()
-    for delta in base(options.base):
-        node.push(node.seal(Batch("base", (delta,), 1, 1, 1)))
-    node.apply_all()
-    with tempfile.TemporaryDirectory() as folder:
-        post = Post(engine, platform_signer(Path(folder)), ZONE)
-    couriers = {label: _caught_up(post, node, terms) for label, terms in GRANTS.items()}
-    deltas = work(options.base, options.rows, batch)
-    for delta in deltas:
-        node.push(node.seal(Batch("p", (delta,), 1, 1, 1)))
-    rows = sum(delta.rows for delta in deltas)
-    began_s = time.perf_counter()
-    node.apply_all()
-    apply_rate = rows / (time.perf_counter() - began_s)
+    node, couriers = _prepared(engine, GRANTS, options.base)
+    rows, apply_s = _applied(node, options.base, options.rows, batch)
+    apply_rate = rows / apply_s
     print(f"{name:11} batch {batch:6}: {apply_rate:9,.0f} rows/s applied by central")
     for label, courier in couriers.items():
         began_s, cpu_s = time.perf_counter(), time.process_time()
@@ -117,8 +150,8 @@ def databases(only: str | None) -> Iterator[dict[str, str]]:
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--base", type=int, default=100_000)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--base", type=int, default=BASE)
     parser.add_argument("--batch", type=int, nargs="+", default=[10_000, 100])
     parser.add_argument("--only", choices=("sqlite", "postgres15", "postgres18"))
     options = parser.parse_args()

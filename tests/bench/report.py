@@ -18,6 +18,7 @@ GOALS: Final = {
     "latency_p99_ms": "≤ 100",
     "peak_rss_mib": "≤ 200",
     "python_cpu_share": "≤ 0.40",
+    "delivery_vs_apply": "≥ 0.50",
 }
 
 
