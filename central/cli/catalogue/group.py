@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     callback=ways,
 )
 Code = Annotated[str, typer.Argument(help="The entry's code.")]
+Codes = Annotated[list[str], typer.Argument(help="The entries' codes, one or more.")]
 Opinion = Annotated[str, typer.Option("--opinion", help="In a few words; kept in the history.")]
 Why = Annotated[str, typer.Option("--opinion", help="Why; kept in the history.", prompt=True)]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write.")]
@@ -42,6 +44,14 @@ def done(context: typer.Context, verb: str, as_json: bool, **arguments: Any) -> 
             f"  others have it: {each['standard']} in {each['code']} {each['resource']}; submit asks for a --reason"
         )
     say(f"next: {answer['next']}")
+
+
+def done_each(
+    context: typer.Context, verb: str, codes: Sequence[str], as_json: bool, **arguments: Any
+) -> None:
+    """The same verb for one entry after the other; the first that is refused ends it, those before it are done."""
+    for code in dict.fromkeys(codes):
+        done(context, verb, as_json, code=code, **arguments)
 
 
 def profile_of(context: typer.Context) -> Profile:
