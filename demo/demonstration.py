@@ -23,7 +23,7 @@ from proto.v1.node_pb2 import StreamReport, TableReport
 
 COPY_TIMEOUT_S: Final = 120.0
 LOOK_S: Final = 0.25
-KILL_AT_S, RESTART_AT_S, FLOW_S = 6.0, 9.0, 18.0
+KILL_AT_S, RESTART_AT_S, FLOW_S = 4.0, 6.5, 12.0
 CATCH_UP_S: Final = 30.0
 
 

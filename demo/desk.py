@@ -34,12 +34,14 @@ class Desk:
         """The same for programs; nothing is shown."""
         return json.loads(run(command("exchange-central"), *self._by(who, group, (*words, "--json"))))
 
-    def manage(self, *commands: Words) -> None:
+    def manage(self, *commands: Words, answered: bool = False) -> None:
         """What is done on the platform's machine, some at the same time."""
         for words in commands:
             self._show.typed(_line("exchange-central", words), whole=False)
         with ThreadPoolExecutor(2) as hands:
-            list(hands.map(self._managed, commands))
+            said = list(hands.map(self._managed, commands))
+        if answered:
+            self._show.answered("".join(said))
 
     def ask(self, *words: str) -> Any:
         """Something for programs that nobody in particular asks; nothing is shown."""

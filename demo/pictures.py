@@ -12,16 +12,17 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from demo.arrivals import CAME, CHANGED, LEFT, Arrivals
 from demo.show import COLOURS
 from proto.states import State
 from replica.replica import TableDigest
 
 SHARE_TYPES: Final = {
-    "unconditional": ("无条件 unconditional", "green"),
-    "conditional": ("有条件 conditional", "yellow"),
-    "not_shared": ("不予共享 not shared", "red"),
+    "有条件共享": ("有条件 conditional", "yellow"),
+    "不予共享": ("不予共享 not shared", "red"),
 }
-RECEIPTS: Final = 5
+_SIGNS: Final = {CAME: "green", LEFT: "red", CHANGED: "yellow", " ": "dim"}
+RECEIPTS: Final = 4
 """Of the first and of the last deliveries, so many are shown."""
 
 
@@ -30,12 +31,9 @@ class Arrival:
     """One look at what comes to the second department."""
 
     columns: Sequence[str]
-    newest: Sequence[Sequence[Any]]
+    arrivals: Arrivals
     at_provider: int
     """Rows that pass the filter there."""
-    here: int
-    came: int
-    left: int
     state: str
     sentence: str
     receipt: str
@@ -60,15 +58,14 @@ class Ending:
         return self.granted == self.consumer != self.now
 
 
-def items(entry: Mapping[str, Any]) -> RenderableType:
-    """An entry's items and how each may be shared."""
+def items(listed: Sequence[Mapping[str, str]]) -> RenderableType:
+    """An entry's items as its workbook has them, and how each may be shared."""
     grid = _grid("信息项 item", "字段 column", "共享类型 share type", "条件或依据 condition or law")
-    for each in entry["items"]:
-        word, colour = SHARE_TYPES[each["share_type"]]
-        law = each.get("basis") or {}
-        why = f"{law['title']} {law['article']}" if law else each.get("condition", "")
-        key = "🔑" if each["is_key"] else ""
-        grid.add_row(f"{each['name']}{key}", each["column"], Text(word, style=colour), why)
+    for each in listed:
+        word, colour = SHARE_TYPES[each["共享类型"]]
+        why = f"{each['依据名称']} {each['依据条款']}".strip() or each["共享条件"]
+        key = " 主键 key" if each["主键"] == "是" else ""
+        grid.add_row(f"{each['信息项名称']}{key}", each["字段"], Text(word, style=colour), why)
     return grid
 
 
@@ -80,11 +77,12 @@ def grant(found: Mapping[str, Any], rows: str) -> RenderableType:
     for column in terms["items"]:
         columns.append(f"{column} ", style="green")
         columns.append(f"{masks[column]}  " if column in masks else " ", style="yellow")
-    until = datetime.fromtimestamp(found["valid_to_us"] / 1_000_000, UTC).astimezone()
+    # The moment after its last day is its end.
+    until = datetime.fromtimestamp((found["valid_to_us"] - 1) / 1_000_000, UTC).astimezone()
     grid = Table.grid(padding=(0, 2))
     grid.add_row("列 columns", columns)
     grid.add_row("行 rows", Text(rows, style="green"))
-    grid.add_row("期限 until", f"{until:%Y-%m-%d %H:%M}")
+    grid.add_row("期限 until", f"{until:%Y-%m-%d}")
     grid.add_row("用途 purpose", f"{terms['business']}：{terms['purpose']}")
     grid.add_row("使用者 users", "、".join(terms["users"]))
     title = f"[bold]{found['grant']}[/] {found['consumer']} ← {found['resource']} {found.get('name', '')}"
@@ -93,17 +91,17 @@ def grant(found: Mapping[str, Any], rows: str) -> RenderableType:
 
 def arriving(look: Arrival, provider: str, consumer: str) -> RenderableType:
     """The second department's own table while it changes."""
-    grid = _grid(*look.columns)
-    for row in look.newest:
-        grid.add_row(*(_value(value) for value in row))
+    arrivals, here = look.arrivals, len(look.arrivals.rows)
+    grid = _grid("", *look.columns)
+    for sign, row in arrivals.events:
+        grid.add_row(Text(sign, style=f"bold {_SIGNS[sign]}"), *(_value(value, sign) for value in row))
     colour = COLOURS.get(State(look.state), "red") if look.state in State.__members__ else "bold red"
-    counts = Text.assemble(
-        f"  {provider} {look.at_provider:,} 行 rows → {consumer} ", (f"{look.here:,}", "bold")
-    )
-    if look.here != look.at_provider:
-        counts.append(f" ({look.here - look.at_provider:+,})", style="yellow")
-    counts.append("   到达 came ").append(f"+{look.came:,}", style="green")
-    counts.append("  迁出 left ").append(f"−{look.left:,}", style="red")
+    counts = Text.assemble(f"  {provider} {look.at_provider:,} 行 rows → {consumer} ", (f"{here:,}", "bold"))
+    if here != look.at_provider:
+        counts.append(f" ({here - look.at_provider:+,})", style="yellow")
+    counts.append("   到达 came ").append(f"+{arrivals.came:,}", style="green")
+    counts.append("  变更 changed ").append(f"~{arrivals.changed:,}", style="yellow")
+    counts.append("  迁出 left ").append(f"−{arrivals.left:,}", style="red")
     state = Text.assemble("  agent ", (f"{look.state:<12}", colour))
     state.append(
         f" 时延 lag {look.lag_s * 1000:,.0f} ms · {look.seconds:.0f} s · 回执 receipt {look.receipt or '–'}"
@@ -114,10 +112,11 @@ def arriving(look: Arrival, provider: str, consumer: str) -> RenderableType:
 
 def arriving_line(look: Arrival) -> str:
     """The same for a log."""
-    newest = look.newest[0] if look.newest else ()
+    arrivals = look.arrivals
+    sign, row = arrivals.events[-1] if arrivals.events else ("", ())
     return (
-        f"  {look.seconds:5.1f} s  {look.state:<12} provider {look.at_provider} consumer {look.here}"
-        f"  came +{look.came} left -{look.left}  receipt {look.receipt or '–'}  {' '.join(map(str, newest))}"
+        f"  {look.seconds:5.1f} s  {look.state:<9} provider {look.at_provider} consumer {len(arrivals.rows)}"
+        f"  came +{arrivals.came} changed ~{arrivals.changed} left −{arrivals.left}  {sign} {' '.join(map(str, row))}"
     )
 
 
@@ -168,6 +167,7 @@ def _mask(mask: Mapping[str, Any]) -> str:
     return f"({mask['first']}***{mask['last']})" if mask["mask"] == "keep" else f"({mask['mask']})"
 
 
-def _value(value: Any) -> Text:
+def _value(value: Any, sign: str = " ") -> Text:
     text = "–" if value is None else str(value)
-    return Text(text, style="yellow" if "*" in text else "")
+    style = "red strike" if sign == LEFT else "yellow" if "*" in text else ""
+    return Text(text, style=style)

@@ -79,14 +79,14 @@ class Receiver:
             self.place = found.place
         return found
 
-    def numbers(self, key: str) -> set[Any]:
-        """The keys of the rows that are there now."""
-        return {row[0] for row in self._rows(f"SELECT {_name(key)}")}
-
-    def newest(self, columns: Sequence[str], count: int) -> list[Row]:
-        """Some rows as they lie there, those that were made last first."""
-        chosen = ", ".join(map(_name, columns))
-        return self._rows(f"SELECT {chosen}", f"ORDER BY {_name(columns[0])} DESC LIMIT {count}")
+    def rows(self, columns: Sequence[str]) -> dict[Any, Row]:
+        """The table as it lies there, by its first column; empty before the first copy."""
+        with self._reading() as connection:
+            if not self.place or not connection.execute(_THERE, (self.place,)).fetchall():
+                return {}
+            chosen = ", ".join(map(_name, columns))
+            found = connection.execute(f"SELECT {chosen} FROM {_name(self.place)} ORDER BY 1")
+            return {row[0]: row for row in found}
 
     def digest(self, schema: TableSchema) -> TableDigest:
         """The table whole, in a form that can be compared."""
@@ -102,12 +102,6 @@ class Receiver:
         """End it."""
         if self.daemon.running:
             self.daemon.stop()
-
-    def _rows(self, select: str, rest: str = "") -> list[Row]:
-        with self._reading() as connection:
-            if not self.place or not connection.execute(_THERE, (self.place,)).fetchall():
-                return []
-            return connection.execute(f"{select} FROM {_name(self.place)} {rest}").fetchall()
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from datetime import date, timedelta
 from threading import Event
 from typing import Any, Final
 
-from central.catalogue.sheets import write_template
 from central.policy import profile_named
 from demo import pictures
+from demo.arrivals import Arrivals
 from demo.books import Books
 from demo.bureaus.bureau import Bureau, Looking, Work
 from demo.desk import Desk
@@ -37,34 +36,18 @@ from demo.town import (
     REGISTRAR,
     REVOKED_BY,
     ROWS,
-    entry_of,
+    fill_in,
+    items_in,
 )
 from demo.work import DayAtWork
 from replica.replica import TableDigest
 
-LOOK_S: Final = 0.3
-KILL_AT_S, RESTART_AT_S, FLOW_S = 4.0, 6.0, 12.0
-AFTERWARDS_S: Final = 4.0
+LOOK_S: Final = 0.4
+KILL_AT_S, RESTART_AT_S, FLOW_S = 4.0, 5.5, 11.0
+AFTERWARDS_S: Final = 3.0
 ARRIVE_S: Final = 60.0
-ASKED_DAYS, GRANTED_DAYS = 90, 30
-SHOWN_ROWS: Final = 5
+ASKED_DAYS, GRANTED_DAYS = 180, 90
 _pause = Event()
-
-
-@dataclass(slots=True)
-class Traffic:
-    """Which keys were there at the last look, and how many came and went since the first."""
-
-    keys: set[Any] = field(default_factory=set)
-    came: int = 0
-    left: int = 0
-
-    def look(self, keys: set[Any]) -> None:
-        """Count what is new and what is gone."""
-        if self.keys:
-            self.came += len(keys - self.keys)
-            self.left += len(self.keys - keys)
-        self.keys = keys
 
 
 class SecondAct:
@@ -76,6 +59,7 @@ class SecondAct:
         self.receiver = Receiver(system)
         self.grant = ""
         self.kills = 0
+        self._terms: dict[str, Any] = {}
 
     def play(self, work: Work) -> bool:
         """All of it; whether the consumer has exactly what was granted."""
@@ -138,12 +122,10 @@ class SecondAct:
             "编目、审核、发布", "Catalogue: registered, audited, verified, released with a signature"
         )
         sheet = self._system.home / "目录.xlsx"
-        proposed = self._desk.learn(REGISTRAR, "catalogue", "draft", "--from-db", self._system.stream)
         self._desk.decide(
             REGISTRAR, "catalogue", "draft", "--from-db", self._system.stream, "--out", str(sheet)
         )
-        entries = [entry_of(each) for each in proposed["entries"]]
-        write_template(sheet, profile_named().catalogue, entries)
+        fill_in(sheet)
         self._show.say(
             "登记员填写工作簿：含义、共享类型、依据。", "The registrar fills it in: meaning, share type, law."
         )
@@ -153,30 +135,29 @@ class SecondAct:
         self._desk.decide(AUTHORITY, "catalogue", "verify", PERSON, "--opinion", "依据充分")
         self._desk.decide(AUDITOR, "catalogue", "publish", *CODES)
         self._desk.decide(AUTHORITY, "catalogue", "release", "--note", "首次发布")
-        person = next(each for each in entries if each["code"] == PERSON)
-        self._show.picture(pictures.items(person))
+        self._show.picture(pictures.items(items_in(sheet, PERSON)))
 
     def _ask(self) -> None:
         self._show.step("申请与授权", "Asked for, and granted: some columns of some rows, for a time, masked")
         items = [word for column in ASKED for word in ("--item", column)]
         why = ("--business", "社会救助", "--user", "救助科", "--purpose", PURPOSE)
-        until = ("--until", str(date.today() + timedelta(days=ASKED_DAYS)))
+        until = ("--until", str(_today() + timedelta(days=ASKED_DAYS)))
         said = self._desk.decide(ASKING, "share", "request", CONSUMER, PERSON, *items, *why, *until)
         request = said.split()[0]
         masks = [word for mask in MASKS for word in ("--mask", mask)]
-        until = ("--until", str(date.today() + timedelta(days=GRANTED_DAYS)))
-        self._desk.decide(PROVIDER, "share", "agree", request, "--rows", ROWS, *masks, *until)
-        found = self._desk.learn(ASKING, "grant", "list", "--consumer", CONSUMER)["grants"]
-        self.grant = found[0]["grant"]
-        self._show.picture(pictures.grant(self._desk.learn(ASKING, "grant", "show", self.grant), ROWS))
+        until = ("--until", str(_today() + timedelta(days=GRANTED_DAYS)))
+        said = self._desk.decide(PROVIDER, "share", "agree", request, "--rows", ROWS, *masks, *until)
+        self.grant = said.split()[-1]
+        found = self._desk.learn(ASKING, "grant", "show", self.grant)
+        self._terms = found["terms"]
+        self._show.picture(pictures.grant(found, ROWS))
 
     def _share(self, work: Work) -> bool:
         looking, begun = self._bureau.looking(), work.done
         try:
             with self._system.books() as books:
                 self._flow(work, looking)
-                terms = self._desk.learn(ASKING, "grant", "show", self.grant)["terms"]
-                through = ThroughGrant(self._system, self._bureau, "person", terms)
+                through = ThroughGrant(self._system, self._bureau, "person", self._terms)
                 granted = self._settled(through, looking, books)
                 self._end()
                 self._afterwards(work, looking, books)
@@ -189,20 +170,20 @@ class SecondAct:
         self._show.step(
             "数据实时到达", "It arrives, in the consumer's own exchange database, and goes on arriving"
         )
-        day, traffic = DayAtWork(work, self._bureau.pace_s), Traffic()
+        day, arrivals = DayAtWork(work, self._bureau.pace_s), Arrivals()
         day.start()
         try:
-            self._watch(day, looking, traffic)
+            self._watch(day, looking, arrivals)
         finally:
             day.stop()
 
-    def _watch(self, day: DayAtWork, looking: Looking, traffic: Traffic) -> None:
+    def _watch(self, day: DayAtWork, looking: Looking, arrivals: Arrivals) -> None:
         begun, killed, restarted, line_at = time.monotonic(), False, False, 0.0
         arrived_at: float | None = None
         with self._show.live() as live:
             while day.error is None:
                 now = time.monotonic() - begun
-                if arrived_at is None and traffic.keys:
+                if arrived_at is None and arrivals.rows:
                     arrived_at = now
                 since = now - arrived_at if arrived_at is not None else 0.0
                 if since > FLOW_S or now > ARRIVE_S:
@@ -216,7 +197,7 @@ class SecondAct:
                     self._show.say(
                         "代理重新启动。", "It is back, and asks for what it does not have.", "green"
                     )
-                look = self._look(looking, traffic, now)
+                look = self._look(looking, arrivals, now)
                 if self._show.watched:
                     live.update(pictures.arriving(look, "公安局", "民政局"), refresh=True)
                 elif now >= line_at:
@@ -234,19 +215,15 @@ class SecondAct:
             "red",
         )
 
-    def _look(self, looking: Looking, traffic: Traffic, now: float) -> Arrival:
+    def _look(self, looking: Looking, arrivals: Arrivals, now: float) -> Arrival:
         report = self.receiver.report(self.grant)
-        there = self.receiver.numbers(ASKED[0])
-        traffic.look(there)
+        arrivals.look(self.receiver.rows(ASKED))
         lag_us = report.received_us - report.last_commit_us if report and report.last_commit_us else 0
         starting = "STARTING" if self.receiver.daemon.running else "KILLED"
         return Arrival(
             ASKED,
-            self.receiver.newest(ASKED, SHOWN_ROWS),
+            arrivals,
             looking.living_in(DISTRICT),
-            len(there),
-            traffic.came,
-            traffic.left,
             report.state if report else starting,
             report.sentence if report else "",
             report.receipt if report else "",
@@ -272,8 +249,8 @@ class SecondAct:
 
     def _end(self) -> None:
         self._show.step("授权终止", "The grant ends: its provider revokes it, by law")
-        law = {"--law": "title", "--document-no": "document_no", "--article": "article"}
-        basis = [word for option, name in law.items() for word in (option, REVOKED_BY[name])]
+        said = zip(("--law", "--document-no", "--article"), REVOKED_BY, strict=True)
+        basis = [word for pair in said for word in pair]
         self._desk.decide(PROVIDER, "grant", "revoke", self.grant, "--reason", "核对已经完成", *basis)
 
     def _afterwards(self, work: Work, looking: Looking, books: Books) -> None:
@@ -302,6 +279,11 @@ class SecondAct:
         self._show.typed(f"exchange-central audit show {chain} --event delivered --grant {self.grant}")
         records = self._desk.ask("audit", "show", chain, "--event", "delivered", "--grant", self.grant)
         self._show.picture(pictures.receipts(records))
-        self._desk.manage(("audit", "verify"))
+        self._desk.manage(("audit", "verify"), answered=True)
         self._show.shared(found.holds, done, self._bureau.unit, self.kills)
         return found.holds
+
+
+def _today() -> date:
+    """Where the policy is in force."""
+    return profile_named().calendar.day_of(time.time_ns() // 1000)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
+
+from openpyxl import load_workbook
 
 from demo.system import NODE
 
@@ -31,13 +35,9 @@ ASKING: Final = Official("sun-li", "孙丽", CIVIL, "resource_admin")
 AUTHORITY: Final = Official("liu-yang", "刘洋", BUREAU, "authority")
 OFFICIALS: Final = (REGISTRAR, AUDITOR, PROVIDER, ASKING, AUTHORITY)
 
-LAW: Final = {
-    "title": "个人信息保护法",
-    "document_no": "主席令第九十一号",
-    "article": "第二十八条",
-    "kind": "law",
-}
-REVOKED_BY: Final = {**LAW, "article": "第四十七条"}
+LAW: Final = ("个人信息保护法", "主席令第九十一号", "第二十八条")
+REVOKED_BY: Final = (*LAW[:2], "第四十七条")
+CONDITION: Final = "用于社会救助核对"
 PERSON: Final = "3070101/000001"
 _CODES: Final = {"person": PERSON, "household": "3070101/000002", "迁移登记": "3070101/000003"}
 CODES: Final = tuple(_CODES.values())
@@ -65,29 +65,53 @@ MASKS: Final = ("id_number=keep:3:4", "phone=keep:3:4")
 PURPOSE: Final = "核对高龄津贴申请人"
 
 
-def entry_of(proposal: dict[str, Any]) -> dict[str, Any]:
-    """What the registrar makes of a proposal: only people know what a column means and who may have it."""
-    table = proposal["binding"]["table"]
-    return {
-        **proposal,
-        "code": _CODES[table],
-        "name": _NAMES[table],
-        "class_path": ["3", "07", "010", "1"],
-        "abstract": f"{_NAMES[table]}，来自人口业务库",
-        "condition": "用于社会救助核对",
-        "scope": "市级部门",
-        "modes": ["exchange", "query"],
-        "items": [_item(item) for item in proposal["items"]],
-    }
+def fill_in(path: Path) -> None:
+    """What the registrar makes of the proposals: only people know what a column means and who may have it."""
+    book = load_workbook(path)
+    for row in _Sheet.rows(book["资源目录"]):
+        table = row["数据表"]
+        row["信息资源代码"], row["信息资源名称"] = _CODES[table], _NAMES[table]
+        row["信息资源分类"], row["信息资源摘要"] = "3/07/010/1", f"{_NAMES[table]}，来自人口业务库"
+        row["共享方式"], row["共享条件"], row["共享范围"] = "数据交换、在线查询", CONDITION, "市级部门"
+    for row in _Sheet.rows(book["信息项"]):
+        table, column = row["信息资源代码"].partition("/")[2], row["字段"]
+        row["信息资源代码"], row["信息项名称"] = _CODES[table], _ITEMS.get(column, column)
+        if column in _NOT_SHARED:
+            row["共享类型"] = "不予共享"
+            row["依据名称"], row["依据文号"], row["依据条款"], row["依据类别"] = (*LAW, "法律")
+        else:
+            row["共享类型"], row["共享条件"] = "有条件共享", CONDITION
+    book.save(path)
 
 
-def _item(item: dict[str, Any]) -> dict[str, Any]:
-    column = item["column"]
-    named = {
-        **item,
-        "name": _ITEMS.get(column, column),
-        "is_personal": column in {"id_number", "name", "phone"},
-    }
-    if column in _NOT_SHARED:
-        return {**named, "share_type": "not_shared", "basis": LAW}
-    return {**named, "share_type": "conditional", "condition": "用于社会救助核对"}
+def items_in(path: Path, code: str) -> list[Mapping[str, str]]:
+    """The items of one entry as the workbook has them, by its headings."""
+    rows = _Sheet.rows(load_workbook(path)["信息项"])
+    return [row.cells for row in rows if row["信息资源代码"] == code]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """One row of a sheet, by its headings."""
+
+    sheet: Any
+    places: Mapping[str, int]
+    number: int
+
+    @staticmethod
+    def rows(sheet: Any) -> Iterator[_Sheet]:
+        """Every row below the headings."""
+        places = {cell.value: cell.column for cell in sheet[1]}
+        for number in range(2, sheet.max_row + 1):
+            yield _Sheet(sheet, places, number)
+
+    @property
+    def cells(self) -> dict[str, str]:
+        """All of it."""
+        return {heading: self[heading] for heading in self.places}
+
+    def __getitem__(self, heading: str) -> str:
+        return str(self.sheet.cell(self.number, self.places[heading]).value or "")
+
+    def __setitem__(self, heading: str, value: str) -> None:
+        self.sheet.cell(self.number, self.places[heading]).value = value

@@ -163,7 +163,7 @@ def _say(answer: dict[str, Any], as_json: bool) -> None:
     say(f"{answer['grant']} version {answer['version']} ({answer['mode']}) is {answer['state']} until {last}")
     say(f"  {answer['consumer']} may have {', '.join(terms['items'])} of {answer['resource']}")
     say(f"  for {terms['business']} ({terms['purpose']}), by {', '.join(terms['users'])}")
-    say(f"  rows {terms['rows'] or 'all'}; masks {terms['masks'] or 'none'}; limits {terms['limits']}")
+    say(f"  {told.said_of(terms)}")
     if answer["sentence"]:
         say(f"  {answer['sentence']}")
     if answer.get("feedback_due_us"):

@@ -277,7 +277,7 @@ def explain(
         say(
             f"grant     {grant['grant']} version {grant['version']} ({grant['mode']}) is {grant['state']} until {last}"
         )
-        say(f"  items {', '.join(terms['items'])}; limits {terms['limits']}; rows {terms['rows'] or 'all'}")
+        say(f"  items {', '.join(terms['items'])}; {told.said_of(terms)}")
         say("may change it: " + "; ".join(page["may_change"]))
     for each in page["restrictions"]:
         say(f"restricted {each}")

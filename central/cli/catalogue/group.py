@@ -43,7 +43,7 @@ def done(context: typer.Context, verb: str, as_json: bool, **arguments: Any) -> 
         say(
             f"  others have it: {each['standard']} in {each['code']} {each['resource']}; submit asks for a --reason"
         )
-    say(f"next: {answer['next']}")
+    say(f"next: {answer['next'].replace('CODE', answer['code'])}")
 
 
 def done_each(

@@ -75,7 +75,7 @@ def _propose(context: typer.Context, stream: str, out: Path | None, as_json: boo
     say(
         f"wrote {len(answer['entries'])} proposals to {out}; {len(answer['has_entry'])} tables have an entry already"
     )
-    say(f"next: fill it in, then exchange-central catalogue import {out} --dry-run")
+    say(f"next: fill it in, then exchange-central catalogue --as PERSON import {out} --dry-run")
 
 
 def _write(context: typer.Context, out: Path, entries: list[dict[str, Any]]) -> None:
