@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from central.cli.counter import Ways, counter, ways
+from central.cli.counter import AnywhereGroup, Ways, counter, ways
 from central.cli.output import say, say_json
 from proto.errors import Refused
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     callback=ways,
+    cls=AnywhereGroup,
 )
 Code = Annotated[str, typer.Argument(help="The entry's code.")]
 Codes = Annotated[list[str], typer.Argument(help="The entries' codes, one or more.")]
