@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import date, timedelta
 from threading import Event
 from typing import Any, Final
@@ -160,7 +161,8 @@ class SecondAct:
                 through = ThroughGrant(self._system, self._bureau, "person", self._terms)
                 granted = self._settled(through, looking, books)
                 self._end()
-                self._afterwards(work, looking, books)
+                self._afterwards(work, lambda: through.digest() != granted)
+                self._arrived(looking, books)
             found = Ending(granted, self.receiver.digest(through.schema), through.digest())
             return self._proof(found, work.done - begun)
         finally:
@@ -253,7 +255,8 @@ class SecondAct:
         basis = [word for pair in said for word in pair]
         self._desk.decide(PROVIDER, "grant", "revoke", self.grant, "--reason", "核对已经完成", *basis)
 
-    def _afterwards(self, work: Work, looking: Looking, books: Books) -> None:
+    def _afterwards(self, work: Work, is_news: Callable[[], bool]) -> None:
+        """The bureau works on, until there is something that would have been delivered."""
         self._show.say(
             "人口局继续工作，但不再有任何内容送达：",
             "The bureau works on, and nothing of it arrives any more:",
@@ -262,8 +265,14 @@ class SecondAct:
         day.start()
         try:
             _pause.wait(AFTERWARDS_S)
+            deadline = time.monotonic() + ARRIVE_S
+            while day.error is None and not is_news() and time.monotonic() < deadline:
+                _pause.wait(LOOK_S)
         finally:
             day.stop()
+
+    def _arrived(self, looking: Looking, books: Books) -> None:
+        """All of it is at central, where it stays."""
         deadline = time.monotonic() + ARRIVE_S
         while not looking.is_read(books) or books.applied_seq() < books.captured_seq():
             self._system.raise_if_ended()
