@@ -97,22 +97,8 @@ class SecondAct:
             for code, name in DEPARTMENTS.items()
         ]
         self._desk.manage(*added, ("node", "add", CONSUMER, "--out", str(self.receiver.folder)))
-        people = [
-            (
-                "person",
-                "add",
-                each.person,
-                "--name",
-                each.name,
-                "--department",
-                each.department,
-                "--role",
-                each.role,
-            )
-            for each in OFFICIALS
-        ]
         placed = [("department", "place", node, code) for node, code in PLACES.items()]
-        self._desk.manage(*placed, *people)
+        self._desk.manage(*placed, *(each.adding for each in OFFICIALS))
         self._show.typed(" ".join(("exchange-agent", *self.receiver.joining)), whole=False)
         self.receiver.join()
         self.receiver.daemon.start()

@@ -27,6 +27,12 @@ class Official:
     department: str
     role: str
 
+    @property
+    def adding(self) -> tuple[str, ...]:
+        """How ``exchange-central`` is told of them."""
+        post = ("--department", self.department, "--role", self.role)
+        return ("person", "add", self.person, "--name", self.name, *post)
+
 
 REGISTRAR: Final = Official("li-na", "李娜", POLICE, "registrar")
 AUDITOR: Final = Official("wang-wei", "王伟", POLICE, "auditor")

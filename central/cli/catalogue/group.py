@@ -36,7 +36,25 @@ def done(context: typer.Context, verb: str, as_json: bool, **arguments: Any) -> 
         answer = desk.do(f"catalogue.{verb}", **arguments)
     if as_json:
         say_json(answer)
-        return
+    else:
+        _say_where(answer)
+
+
+def done_each(
+    context: typer.Context, verb: str, codes: Sequence[str], as_json: bool, **arguments: Any
+) -> None:
+    """The same verb for one entry after the other; the first that is refused ends it, those before it are done."""
+    answers = []
+    with counter(context) as desk:
+        for code in dict.fromkeys(codes):
+            answers.append(desk.do(f"catalogue.{verb}", code=code, **arguments))
+            if not as_json:
+                _say_where(answers[-1])
+    if as_json:
+        say_json(answers[0] if len(answers) == 1 else answers)
+
+
+def _say_where(answer: dict[str, Any]) -> None:
     say(f"{answer['code']} version {answer['version']} is {answer['state']}")
     for each in answer.get("findings", ()):
         say(f"  {each['severity']} {each['rule']} {each['field']}: {each['what']} — {each['fix']}")
@@ -45,14 +63,6 @@ def done(context: typer.Context, verb: str, as_json: bool, **arguments: Any) -> 
             f"  others have it: {each['standard']} in {each['code']} {each['resource']}; submit asks for a --reason"
         )
     say(f"next: {answer['next'].replace('CODE', answer['code'])}")
-
-
-def done_each(
-    context: typer.Context, verb: str, codes: Sequence[str], as_json: bool, **arguments: Any
-) -> None:
-    """The same verb for one entry after the other; the first that is refused ends it, those before it are done."""
-    for code in dict.fromkeys(codes):
-        done(context, verb, as_json, code=code, **arguments)
 
 
 def profile_of(context: typer.Context) -> Profile:
