@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 Person = Annotated[
     str,
-    typer.Option(
-        "--as", help="On central's machine: the person who decides. It is on record as the console's."
-    ),
+    typer.Option("--as", help="On central's machine: who decides; on record as such."),
 ]
-At = Annotated[str, typer.Option("--at", help="host:port of a central elsewhere; with --certificates.")]
+At = Annotated[str, typer.Option("--at", help="host:port of one elsewhere; with --certificates.")]
 Certificates = Annotated[
     Path | None, typer.Option("--certificates", help="Folder with ca.pem, person.pem and person.key.")
 ]
-Config = Annotated[Path, typer.Option("--config", "-c", help="Central's settings file.", show_default=True)]
+Config = Annotated[
+    Path, typer.Option("--config", "-c", help=f"Settings; {DEFAULT_CONFIG}.", show_default=False)
+]
 
 
 _WAYS: Final = frozenset({"--as", "--at", "--certificates", "--config", "-c"})

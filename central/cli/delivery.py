@@ -6,12 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from central.cli.counter import counter, ways
+from central.cli.counter import AnywhereGroup, counter, ways
 from central.cli.output import Json, moment, say, say_json, show, table
 
 app = typer.Typer(
     help="Deliveries: list, recall.",
     callback=ways,
+    cls=AnywhereGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from central.policy import Profile
 
 app = typer.Typer(
-    help="The catalogue: entries on their way, what is in force, signed releases, the check.",
+    help="Entries on their way, what is in force, signed releases, the check.",
     no_args_is_help=True,
     rich_markup_mode=None,
     callback=ways,
