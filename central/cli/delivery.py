@@ -45,7 +45,7 @@ def recall(
     reason: Why,
     as_json: Json = False,
 ) -> None:
-    """召回: the consumer is told to remove what it got under this grant, and nothing more is delivered under it."""
+    """Recall (召回): the consumer is told to remove what it got under this grant, and nothing more is delivered under it."""
     with counter(context) as desk:
         done = desk.do("delivery.recall", grant=grant, reason=reason)
     if as_json:
