@@ -137,6 +137,12 @@ def chains(connection: Connection) -> list[str]:
     return list(connection.scalars(select(AUDIT_HEADS.c.chain).order_by(AUDIT_HEADS.c.chain)))
 
 
+def heads(connection: Connection) -> dict[str, int]:
+    """The chains there are, and how many records each has."""
+    found = connection.execute(select(AUDIT_HEADS.c.chain, AUDIT_HEADS.c.n).order_by(AUDIT_HEADS.c.chain))
+    return {row.chain: row.n for row in found}
+
+
 def _records(connection: Connection, chain: str) -> Iterator[Row[tuple[object, ...]]]:
     after = 0
     while page := connection.execute(_PAGE, {"which": chain, "after": after}).all():

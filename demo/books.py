@@ -22,6 +22,7 @@ from agent.sources.source import NoMirror
 from central.store import open_store, reading
 from central.store.names import room_of
 from central.store.tables import APPLIED
+from proto.batch import Frames
 from proto.schema import TableSchema
 from replica.dialect import digest_of
 from replica.opening import open_replica
@@ -175,11 +176,16 @@ def compare(source: dict[str, Any], books: Books) -> list[Equality]:
         business.close()
 
 
-def against(known: Mapping[str, TableDigest], source: dict[str, Any], books: Books) -> list[Equality]:
+def against(known: Mapping[str, Frames], source: dict[str, Any], books: Books) -> list[Equality]:
     """The same where the business cannot be asked, from what it is *known* to hold."""
     settings = TypeAdapter[SourceSettings](SourceSettings).validate_python(source)
     return [
-        Equality(schema.name, known[schema.name], books.exchange_digest(schema), books.central_digest(schema))
+        Equality(
+            schema.name,
+            digest_of([known[schema.name]]),
+            books.exchange_digest(schema),
+            books.central_digest(schema),
+        )
         for schema in new_source(settings, NoMirror()).schemas()
     ]
 

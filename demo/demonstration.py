@@ -7,59 +7,28 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Any, Final
 
 from agent.local import LocalClient
 from agent.local.client import NotRunning
 from demo.books import Books, Equality, against, place
 from demo.bureaus.bureau import Bureau, Looking, Work
+from demo.second import SecondAct
 from demo.show import Flow, Show
 from demo.system import SOURCE, CommandFailed, System, attempt, command
+from demo.work import DayAtWork
 from proto.v1.node_pb2 import StreamReport, TableReport
 
 COPY_TIMEOUT_S: Final = 120.0
 LOOK_S: Final = 0.25
-KILL_AT_S, RESTART_AT_S, FLOW_S = 6.0, 9.0, 18.0
+KILL_AT_S, RESTART_AT_S, FLOW_S = 4.0, 6.5, 12.0
 CATCH_UP_S: Final = 30.0
 
 
 NewBureau = Callable[[Path, str, Path], Bureau]
 """Makes a bureau from a folder, the account's password and the file it will stand in."""
-
-
-@dataclass(slots=True)
-class DayAtWork:
-    """The bureau at work in a thread of its own."""
-
-    day: Work
-    pace_s: float
-    error: BaseException | None = None
-    _stop: Event = field(default_factory=Event)
-    _thread: Thread | None = None
-
-    def start(self) -> None:
-        """Open the counters."""
-        self._thread = Thread(target=self._work, name="bureau", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Close them; raises what went wrong."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-        if self.error is not None:
-            raise self.error
-
-    def _work(self) -> None:
-        try:
-            while not self._stop.wait(self.pace_s):
-                self.day.work()
-        except BaseException as error:
-            self.error = error
-            raise
 
 
 class Demonstration:
@@ -72,21 +41,23 @@ class Demonstration:
         self.bureau = new_bureau(home, self._password, home / "nodes" / "capture.password")
         source = self.bureau.source
         self.system = System(home / "nodes", "", source["tables"], source_settings=source)
+        self.second = SecondAct(self.system, self.bureau, show)
         self.transactions = 0
         self.kills = 0
         self._last = StreamReport()
 
     def play(self) -> bool:
-        """All acts; whether the three sides are equal in the end."""
+        """Both acts; whether every side has in the end what it should have, and nothing else."""
         self._show.title()
         self._bureau()
         self._nodes()
         self._check()
         self._first_copy()
-        self._day()
-        equal = self._proof()
-        self._show.verdict(equal, self.transactions, self.bureau.unit, self.kills)
-        return equal
+        with closing(self.bureau.working()) as working:
+            self._day(working)
+            equal = self._proof()
+            self._show.verdict(equal, self.transactions, self.bureau.unit, self.kills)
+            return self.second.play(working) and equal
 
     def where(self) -> None:
         """Everything a person needs to look around while it all keeps running."""
@@ -99,11 +70,13 @@ class Demonstration:
         self._show.fact("日志 logs", f"{system.agent.log}\n{system.central.log}")
         self._show.fact("agent", f"{command('exchange-agent')} status --watch -c {config}")
         self._show.fact("central", f"{command('exchange-central')} status --watch -c {system.central_config}")
+        self.second.where()
         self._show.fact("pid", f"agent {system.agent.pid}, central {system.central.pid}")
         self._show.say("按 Ctrl-C 停止并清理。", "Press Ctrl-C to stop and clean up.", style="bold")
 
     def close(self) -> None:
         """End everything that runs."""
+        self.second.close()
         for daemon in (self.system.agent, self.system.central):
             if daemon.running:
                 daemon.stop()
@@ -164,13 +137,9 @@ class Demonstration:
             f"{rows:,} rows at central in {took:.1f} s, {rate} rows/s.",
         )
 
-    def _day(self) -> None:
+    def _day(self, working: Work) -> None:
         self._show.step("一天的工作", "A day's work: births, moves, corrections, deaths")
-        with (
-            closing(self.bureau.working()) as working,
-            closing(self.bureau.looking()) as looking,
-            self.system.books() as books,
-        ):
+        with closing(self.bureau.looking()) as looking, self.system.books() as books:
             work = DayAtWork(working, self.bureau.pace_s)
             work.start()
             try:
@@ -260,7 +229,7 @@ class Demonstration:
             return None
 
     def _compare(self) -> list[Equality]:
-        known = self.bureau.digests()
+        known = self.bureau.known()
         if known is None:
             return self.system.compare()
         with self.system.books() as books:

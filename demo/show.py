@@ -19,7 +19,7 @@ from demo.books import Equality
 from proto.states import State
 
 WIDTH: Final = 100
-STEPS: Final = "①②③④⑤⑥⑦⑧⑨"
+STEPS: Final = "①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮"
 COLOURS: Final = {
     State.RUNNING: "green",
     State.IDLE: "green",
@@ -167,6 +167,25 @@ class Show:
         """What the administrator runs, or what a file says."""
         self.console.print(Panel(Text(statement), title=title, title_align="left", border_style="yellow"))
 
+    def typed(self, line: str, *, whole: bool = True) -> None:
+        """A command as a person types it; one that is not shown whole ends where the line does."""
+        text = Text.assemble(("  $ ", "bold green"), (line, "cyan"))
+        text.no_wrap, text.overflow = not whole, "ellipsis"
+        self.console.print(text)
+
+    def answered(self, said: str) -> None:
+        """What a command printed."""
+        for line in said.rstrip().splitlines():
+            self.console.print(Text(f"    {line}", style="dim"))
+
+    def picture(self, made: RenderableType) -> None:
+        """Something that stays."""
+        self.console.print(made)
+
+    def line(self, text: str) -> None:
+        """A line of a log."""
+        self.console.print(text, soft_wrap=True, markup=False)
+
     @contextmanager
     def waiting(self, chinese: str, english: str) -> Iterator[None]:
         """Something takes a moment."""
@@ -218,6 +237,19 @@ class Show:
             cells = [f"{side.rows:,}\n[dim]{side.content.hex()[:14]}…[/]" for side in sides]
             grid.add_row(each.table, *cells, "[bold green]＝[/]" if each.holds else "[bold red]≠[/]")
         self.console.print(grid)
+
+    def shared(self, holds: bool, done: int, unit: tuple[str, str], kills: int) -> None:
+        """The last word on the second act."""
+        if holds:
+            text = (
+                f"[bold green]只有授权的列、授权的行、授权的时间[/]：共享期间 {done:,} {unit[0]}，{kills} 次 kill -9，"
+                "终止之后一行也没有多。\n"
+                f"[bold green]Only what was granted, only while it was[/]: {done:,} {unit[1]}, {kills} kill -9, "
+                "not one row after the end."
+            )
+        else:
+            text = "[bold red]不一致[/] 见上表。\n[bold red]Not as granted[/]: see the table above."
+        self.console.print(Panel(text, border_style="green" if holds else "red"))
 
     def verdict(self, equal: bool, done: int, unit: tuple[str, str], kills: int) -> None:
         """The last word."""

@@ -19,6 +19,7 @@ from agent.cli.console import (
     say_json,
     told,
 )
+from proto.errors import Refused
 
 SettingsOnly = Annotated[
     bool,
@@ -30,14 +31,15 @@ OPTION_LIST = typer.Option(
 
 
 def init(  # noqa: PLR0913, PLR0917 - each is one option of the command line
-    dsn: Annotated[
-        str,
-        typer.Option(
-            help="What to listen to: a database's URL, an ODBC connection string, or a folder.", prompt=True
-        ),
-    ],
     node: Annotated[str, typer.Option(help="This node's name at the platform.", prompt=True)],
     central: Annotated[str, typer.Option(help="The platform's address, host:port.", prompt=True)],
+    dsn: Annotated[
+        str,
+        typer.Option(help="What to listen to: a database's URL, an ODBC connection string, or a folder."),
+    ] = "",
+    receive_only: Annotated[
+        bool, typer.Option("--receive-only", help="Share nothing, only receive: no --dsn.")
+    ] = False,
     kind: Annotated[
         str, typer.Option(help="The way of listening; the one that init recommends when left out.")
     ] = "",
@@ -56,12 +58,20 @@ def init(  # noqa: PLR0913, PLR0917 - each is one option of the command line
     Example: exchange-agent init --dsn postgresql://ex_capture@db.internal/population --node population
     --central platform.example:7443 --certificates population-bundle
     """
+    if not receive_only and not dsn:
+        dsn = typer.prompt("Dsn")
     with told():
         from agent.cli.proposing import propose
         from agent.cli.template import Answers, save
 
+        if receive_only and (dsn or kind or table):
+            raise Refused(
+                "a node that only receives listens to nothing",
+                where="--receive-only",
+                fix="leave out --dsn, --kind and --table",
+            )
         out = out.absolute()
-        listening = propose(dsn, source, kind, table or [])
+        listening = None if receive_only else propose(dsn, source, kind, table or [])
         answers = Answers(
             out=out,
             node=node,
@@ -72,6 +82,9 @@ def init(  # noqa: PLR0913, PLR0917 - each is one option of the command line
             certificates=certificates.absolute() if certificates else out.parent,
         )
         save(answers, listening)
+    if listening is None:
+        say(f"wrote {out} for a node that only receives\nnext: exchange-agent check --config {out}")
+        return
     count = len(listening.chosen) + len(listening.samples)
     tables_said = "1 table" if count == 1 else f"{count} tables"
     say(

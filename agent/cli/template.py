@@ -35,7 +35,10 @@ exchange:
 
 socket: {socket}
 
-sources:
+"""
+_RECEIVES_ONLY: Final = """\
+# Nothing is captured here: this node only receives what is granted to its department.
+sources: []
 """
 
 
@@ -72,11 +75,13 @@ class Listening:
         return {"kind": self.kind, "name": name, self.setting: self.address, "tables": tables}
 
 
-def save(answers: Answers, listening: Listening) -> None:
-    """Write the file, and the password into one of its own; never over a file that is there."""
-    secret = answers.out.parent / f"{answers.source}-password"
-    address, password = hidden(listening.setting, listening.address, f"${{file:{secret}}}")
-    text = settings_text(answers, replace(listening, address=address))
+def save(answers: Answers, listening: Listening | None) -> None:
+    """Write the file, and the password into one of its own; never over a file that is there. None = it only receives."""
+    secret, password = answers.out.parent / f"{answers.source}-password", ""
+    if listening is not None:
+        address, password = hidden(listening.setting, listening.address, f"${{file:{secret}}}")
+        listening = replace(listening, address=address)
+    text = settings_text(answers, listening)
     existing = [path for path in (answers.out, *([secret] if password else [])) if path.exists()]
     if existing:
         raise Refused("is already there", where=str(existing[0]), fix="choose another place with --out")
@@ -94,7 +99,7 @@ def save(answers: Answers, listening: Listening) -> None:
         raise
 
 
-def settings_text(answers: Answers, listening: Listening) -> str:
+def settings_text(answers: Answers, listening: Listening | None) -> str:
     """The text of the file."""
     head = _HEAD.format(
         out=answers.out,
@@ -106,7 +111,7 @@ def settings_text(answers: Answers, listening: Listening) -> str:
         exchange=_quoted(answers.exchange),
         socket=_quoted(str(answers.socket)),
     )
-    return head + _source(answers.source, listening)
+    return head + (_RECEIVES_ONLY if listening is None else f"sources:\n{_source(answers.source, listening)}")
 
 
 def _source(name: str, listening: Listening) -> str:

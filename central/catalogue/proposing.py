@@ -74,7 +74,8 @@ def _entry(
         for name, kind, is_key in columns
     ]
     return {
-        "code": TO_FILL_IN,
+        # With its table, so that in a workbook of many tables each item can be told whose it is.
+        "code": f"{TO_FILL_IN}/{table}",
         "name": table,
         "class_path": [TO_FILL_IN],
         "provider_name": whose[1],

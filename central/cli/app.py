@@ -8,6 +8,7 @@ import threading
 
 import typer
 
+from central.cli.audit import app as audit_app
 from central.cli.case import app as case_app
 from central.cli.catalogue import app as catalogue_app
 from central.cli.check import check
@@ -47,6 +48,7 @@ app.add_typer(share_app, name="share")
 app.add_typer(grant_app, name="grant")
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(delivery_app, name="delivery")
+app.add_typer(audit_app, name="audit")
 
 
 @app.command(short_help="Take batches and apply them until told to stop.")

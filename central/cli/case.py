@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from central.cli.counter import counter, ways
+from central.cli.counter import AnywhereGroup, counter, ways
 from central.cli.output import Json, moment, say, say_json, show, table
 
 app = typer.Typer(
@@ -14,6 +14,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     callback=ways,
+    cls=AnywhereGroup,
 )
 Number = Annotated[int, typer.Argument(help="The case's number.")]
 Text = Annotated[str, typer.Option("--text", help="What you say; it stays on record.", prompt=True)]

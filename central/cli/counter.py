@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
 
 import typer
+from typer.core import TyperGroup
 
 from central.cli.options import DEFAULT_CONFIG, settings_of, store_of
 from central.cli.output import whoami
@@ -23,15 +25,43 @@ if TYPE_CHECKING:
 
 Person = Annotated[
     str,
-    typer.Option(
-        "--as", help="On central's machine: the person who decides. It is on record as the console's."
-    ),
+    typer.Option("--as", help="On central's machine: who decides; on record as such."),
 ]
-At = Annotated[str, typer.Option("--at", help="host:port of a central elsewhere; with --certificates.")]
+At = Annotated[str, typer.Option("--at", help="host:port of one elsewhere; with --certificates.")]
 Certificates = Annotated[
     Path | None, typer.Option("--certificates", help="Folder with ca.pem, person.pem and person.key.")
 ]
-Config = Annotated[Path, typer.Option("--config", "-c", help="Central's settings file.", show_default=True)]
+Config = Annotated[
+    Path, typer.Option("--config", "-c", help=f"Settings; {DEFAULT_CONFIG}.", show_default=False)
+]
+
+
+_WAYS: Final = frozenset({"--as", "--at", "--certificates", "--config", "-c"})
+
+
+class AnywhereGroup(TyperGroup):
+    """A group whose ways to the desk may stand behind its command as well: ``share inbox --as li-na``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The ways first, in their order; what stands after ``--`` is left alone."""
+        return super().parse_args(ctx, ways_first(args))
+
+
+def ways_first(words: Sequence[str]) -> list[str]:
+    """*words* with ``--as``, ``--at``, ``--certificates`` and ``--config`` in front of all others."""
+    ways, others = [], []
+    reader = iter(words)
+    for word in reader:
+        if word == "--":
+            others.append(word)
+            break
+        if word in _WAYS:
+            ways += [word, *islice(reader, 1)]
+        elif word.partition("=")[0] in _WAYS:
+            ways.append(word)
+        else:
+            others.append(word)
+    return [*ways, *others, *reader]
 
 
 class Counter(Protocol):

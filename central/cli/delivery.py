@@ -6,12 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from central.cli.counter import counter, ways
+from central.cli.counter import AnywhereGroup, counter, ways
 from central.cli.output import Json, moment, say, say_json, show, table
 
 app = typer.Typer(
     help="Deliveries: list, recall.",
     callback=ways,
+    cls=AnywhereGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -44,7 +45,7 @@ def recall(
     reason: Why,
     as_json: Json = False,
 ) -> None:
-    """召回: the consumer is told to remove what it got under this grant, and nothing more is delivered under it."""
+    """Recall (召回): the consumer is told to remove what it got under this grant, and nothing more is delivered under it."""
     with counter(context) as desk:
         done = desk.do("delivery.recall", grant=grant, reason=reason)
     if as_json:

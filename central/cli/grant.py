@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from central.cli import sharing_options as told
-from central.cli.counter import counter, ways
+from central.cli.counter import AnywhereGroup, counter, ways
 from central.cli.output import Json, moment, say, say_json, show, table
 
+_OVER: Final = frozenset({"expired", "revoked"})
 app = typer.Typer(
     help="Grants: list, show, history; change, suspend, resume, revoke.",
     callback=ways,
+    cls=AnywhereGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -160,10 +162,11 @@ def _say(answer: dict[str, Any], as_json: bool) -> None:
         say_json(answer)
         return
     terms, last = answer["terms"], told.day(answer["valid_to_us"])
-    say(f"{answer['grant']} version {answer['version']} ({answer['mode']}) is {answer['state']} until {last}")
+    until = f"; it would have ended on {last}" if answer["state"] in _OVER else f" until {last}"
+    say(f"{answer['grant']} version {answer['version']} ({answer['mode']}) is {answer['state']}{until}")
     say(f"  {answer['consumer']} may have {', '.join(terms['items'])} of {answer['resource']}")
     say(f"  for {terms['business']} ({terms['purpose']}), by {', '.join(terms['users'])}")
-    say(f"  rows {terms['rows'] or 'all'}; masks {terms['masks'] or 'none'}; limits {terms['limits']}")
+    say(f"  {told.said_of(terms)}")
     if answer["sentence"]:
         say(f"  {answer['sentence']}")
     if answer.get("feedback_due_us"):

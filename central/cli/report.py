@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from central.cli.counter import arguments_of, counter, ways
+from central.cli.counter import AnywhereGroup, arguments_of, counter, ways
 from central.cli.output import Json, moment, say, say_json, show, table
 
 app = typer.Typer(
@@ -14,6 +14,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     callback=ways,
+    cls=AnywhereGroup,
 )
 Grant = Annotated[str, typer.Argument(help="The grant.")]
 SECONDS_US, MINUTE_US, HOUR_US, DAY_US = 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000

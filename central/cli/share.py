@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from central.cli import sharing_options as told
-from central.cli.counter import counter, ways
+from central.cli.counter import AnywhereGroup, counter, ways
 from central.cli.output import Json, say, say_json, show, table
 from central.cli.share_use import compare, query
 
 app = typer.Typer(
     help="Requests: ask, consent, refuse, explain; query and compare under a grant.",
     callback=ways,
+    cls=AnywhereGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -277,7 +278,7 @@ def explain(
         say(
             f"grant     {grant['grant']} version {grant['version']} ({grant['mode']}) is {grant['state']} until {last}"
         )
-        say(f"  items {', '.join(terms['items'])}; limits {terms['limits']}; rows {terms['rows'] or 'all'}")
+        say(f"  items {', '.join(terms['items'])}; {told.said_of(terms)}")
         say("may change it: " + "; ".join(page["may_change"]))
     for each in page["restrictions"]:
         say(f"restricted {each}")

@@ -105,6 +105,20 @@ def pairs_of(texts: Sequence[str] | None, option: str) -> dict[str, str]:
     return found
 
 
+def said_of(terms: dict[str, Any]) -> str:
+    """Rows, masks and limits of a grant, as they are written on the command line."""
+    from proto import predicate
+
+    rows = predicate.to_text(predicate.from_json(terms["rows"])) if terms["rows"] else "all"
+    masks = ", ".join(f"{column}={_mask_text(mask)}" for column, mask in terms["masks"].items())
+    limits = ", ".join(f"{name} {value}" for name, value in terms["limits"].items() if value is not None)
+    return f"rows {rows}; masks {masks or 'none'}; limits {limits or 'none'}"
+
+
+def _mask_text(mask: dict[str, Any]) -> str:
+    return f"keep:{mask['first']}:{mask['last']}" if mask["mask"] == "keep" else str(mask["mask"])
+
+
 def day(at_us: int) -> str:
     """A last day for people: the moment after it is the end."""
     return f"{datetime.fromtimestamp((at_us - 1) / 1_000_000, UTC).astimezone():%Y-%m-%d}" if at_us else "–"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from central.delivery.booking import Dispatch
+from central.delivery.booking import Dispatch, Withheld
 from central.delivery.calls import Ticket
 from central.delivery.courier import Courier, Step
 from central.delivery.cursor import Standing
@@ -257,11 +257,15 @@ def granted(step: Step) -> exchange_pb2.Granted | None:
     sentence = standing.sentence
     if not sentence and step.reason and standing.state == "SNAPSHOT":
         sentence = f"announced fresh copy: {step.reason}"
+    fix = standing.fix
+    if standing.code == Withheld.code:
+        # Who receives has no command of the platform, but can ask its desk.
+        fix = f"exchange-agent ask share.explain consumer={permit.consumer} resource={permit.resource} --person NAME"
     return exchange_pb2.Granted(
         grant=permit.grant,
         version=permit.version,
         state=state,
-        sentence=f"{sentence} — {standing.fix}" if sentence and standing.fix else sentence,
+        sentence=f"{sentence} — {fix}" if sentence and fix else sentence,
         resource=permit.resource,
         resource_name=step.resource_name,
         stream=permit.stream,

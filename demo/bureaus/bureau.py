@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from demo.books import Books
+from demo.bureaus.people import DISTRICTS, id_number
 from demo.show import Show
-from replica.replica import TableDigest
+from proto.batch import Frames
 
 PEOPLE: Final = 90_000
+BORN_FROM: Final = 10_000_000
+"""Numbers of those who are born while somebody looks."""
 ACCOUNT: Final = "ex_capture"
 DATABASE: Final = "population"
 TRANSACTIONS: Final = ("个事务", "transactions")
@@ -24,6 +27,10 @@ class Looking(Protocol):
 
     def count(self, table: str) -> int:
         """How many rows a table has."""
+        ...
+
+    def living_in(self, district: str) -> int:
+        """How many people are registered there."""
         ...
 
     def is_read(self, books: Books) -> bool:
@@ -87,8 +94,8 @@ class Bureau(Protocol):
         """A connection to work on it."""
         ...
 
-    def digests(self) -> dict[str, TableDigest] | None:
-        """Its tables as its own records have them; None where the source can be asked."""
+    def known(self) -> dict[str, Frames] | None:
+        """The rows of its tables as its own records have them; None where the source can be asked."""
         ...
 
     def afterwards(self, show: Show) -> None:
@@ -117,8 +124,8 @@ class Day:
 
     def work(self) -> None:
         """Commit one small transaction."""
-        acts: tuple[Callable[[], None], ...] = (self._birth, self._move, self._correct, self._death)
-        self.random.choices(acts, (8, 8, 1, 2))[0]()
+        acts = (self._birth, self._move, self._correct, self._redraw, self._death)
+        self.random.choices(acts, (8, 8, 1, 1, 2))[0]()
         self.connection.commit()
         self.done += 1
 
@@ -129,11 +136,13 @@ class Day:
     def _birth(self) -> None:
         household = self.random.randrange(1000)
         self._say(
-            "INSERT INTO person VALUES (%s, %s, %s, %s, %s, NULL, NULL, %s, %s)",
+            "INSERT INTO person VALUES (%s, %s, %s, %s, %s, %s, %s, NULL, NULL, %s, %s)",
+            BORN_FROM + self.done,
             f"3701{90_000_000_000_000 + self.done:014d}",
             "新生儿" + "𠮷福乐安"[self.done % 4],
             self.done % 2,
             "2026-03-07",
+            DISTRICTS[household % len(DISTRICTS)],
             household,
             '{"民族": "汉族"}',
             "2026-03-07 09:30:00",
@@ -141,25 +150,34 @@ class Day:
         self._say("UPDATE household SET members = members + 1 WHERE number = %s", household)
 
     def _move(self) -> None:
-        number = self._anyone()
+        number, household = self._anyone(), self.random.randrange(1000)
+        district = DISTRICTS[household % len(DISTRICTS)]
         self._say(
-            "UPDATE person SET household = %s, phone = %s WHERE id_number = %s",
-            self.random.randrange(1000),
+            "UPDATE person SET district = %s, household = %s, phone = %s WHERE number = %s",
+            district,
+            household,
             f"138{self.random.randrange(10**8):08d}",
             number,
         )
         register = 'INSERT INTO "迁移登记" ("身份证号", "迁出地", "迁入地", "附件") VALUES (%s, %s, %s, %s)'
-        self._say(register, number, "历下区", "槐荫区", self.random.randbytes(64))
+        self._say(register, id_number(number), "历下区", district, self.random.randbytes(64))
 
     def _correct(self) -> None:
         corrected = f"3702{self.done:014d}"
-        self._say("UPDATE person SET id_number = %s WHERE id_number = %s", corrected, self._anyone())
+        self._say("UPDATE person SET id_number = %s WHERE number = %s", corrected, self._anyone())
+
+    def _redraw(self) -> None:
+        # Where a border moves, a household has another key.
+        district = self.random.choice(DISTRICTS)
+        self._say(
+            "UPDATE household SET district = %s WHERE number = %s", district, self.random.randrange(1000)
+        )
 
     def _death(self) -> None:
-        self._say("DELETE FROM person WHERE id_number = %s", self._anyone())
+        self._say("DELETE FROM person WHERE number = %s", self._anyone())
 
-    def _anyone(self) -> str:
-        return f"3701{self.random.randrange(1, 20_000) * 7919 % 99999999999999:014d}"
+    def _anyone(self) -> int:
+        return self.random.randrange(1, 20_000)
 
     def _say(self, statement: str, *values: object) -> None:
         cursor = self.connection.cursor()
@@ -177,6 +195,10 @@ class Counting:
     def count(self, table: str) -> int:
         """How many rows a table has."""
         return int(asked(self.connection, f'SELECT count(*) FROM "{table}"'))
+
+    def living_in(self, district: str) -> int:
+        """How many people are registered there."""
+        return int(asked(self.connection, f"SELECT count(*) FROM person WHERE district = '{district}'"))
 
     def is_read(self, books: Books) -> bool:
         """Whether everything that was done is in the exchange database."""

@@ -17,20 +17,27 @@ from agent.sources.dropfolder.folder import REJECTED, ROOMS, TAKEN
 from agent.sources.dropfolder.reports import REASONS
 from agent.sources.dropfolder.settings import DropfolderSettings
 from demo.books import Books
-from demo.bureaus.bureau import Looking, Work, show_tables
+from demo.bureaus.bureau import BORN_FROM, Looking, Work, show_tables
 from demo.bureaus.people import DISTRICTS, households, id_number, people
 from demo.show import Show
 from proto import frames
 from proto.batch import Frames
 from proto.schema import TableSchema
-from replica.dialect import digest_of
-from replica.replica import TableDigest
 
 PEOPLE: Final = 20_000
 HOUSEHOLDS: Final = 2_000
 BAD_EVERY: Final = 5
 """Every so many lists of moves, a clerk makes a mistake in one row."""
-PERSON: Final = {"身份证号": "id_number", "姓名": "name", "出生日期": "born", "收入": "income"}
+PERSON: Final = {
+    "编号": "number",
+    "身份证号": "id_number",
+    "姓名": "name",
+    "出生日期": "born",
+    "区": "district",
+    "电话": "phone",
+    "收入": "income",
+}
+DISTRICT_AT: Final = list(PERSON.values()).index("district")
 Row = tuple[str | int | None, ...]
 Model = dict[str, dict[Any, Row]]
 
@@ -57,7 +64,7 @@ class FilesBureau:
         """What the clerks have on their desks."""
         with show.waiting("整理人员名册", "writing lists of people"):
             for row in people(PEOPLE):
-                self.model["person"][row[0]] = (str(row[0]), str(row[1]), str(row[3]), str(row[6]))
+                self.model["person"][row[0]] = _person(row)
             for district, number, address, members in households(HOUSEHOLDS):
                 self.model["household"][number] = (
                     str(district),
@@ -73,7 +80,10 @@ class FilesBureau:
         """The folder is made, and the first lists are put into it."""
         for finding in missing:
             show.sql(finding["fix"], title="sh")
-            subprocess.run(shlex.split(finding["fix"]), check=True)
+            for line in finding["fix"].splitlines():
+                # The folder is to belong to the service's account; here that is whoever looks.
+                if not line.startswith("chown "):
+                    subprocess.run(shlex.split(line), check=True)
         clerk = Clerk(self.folder, self.model)
         clerk.people()
         clerk.households()
@@ -87,11 +97,11 @@ class FilesBureau:
         """A clerk."""
         return Clerk(self.folder, self.model, number=10)
 
-    def digests(self) -> dict[str, TableDigest] | None:
-        """From what the clerks know, by another way than through their files."""
+    def known(self) -> dict[str, Frames] | None:
+        """What the clerks know, by another way than through their files."""
         settings = DropfolderSettings.model_validate({**self.source, "name": "lists"})
         return {
-            table.shape.name: digest_of([_frames(list(self.model[table.shape.name].values()), table.shape)])
+            table.shape.name: _frames(list(self.model[table.shape.name].values()), table.shape)
             for table in settings.tables
         }
 
@@ -123,6 +133,10 @@ class Lists:
     def count(self, table: str) -> int:
         """How many rows a list has."""
         return len(self.model[table])
+
+    def living_in(self, district: str) -> int:
+        """How many people are registered there."""
+        return sum(row[DISTRICT_AT] == district for row in list(self.model["person"].values()))
 
     def is_read(self, books: Books) -> bool:
         """Nothing waits in the folder, and nothing is under way."""
@@ -190,9 +204,14 @@ class Clerk:
         self.moves([*rows, *bad])
 
     def _death(self) -> None:
-        self.model["person"].pop(next(iter(self.model["person"])))
-        number = f"3709{self.number:014d}"
-        self.model["person"][number] = (number, "新生儿𠮷", "2026-03-07", "0.00")
+        people = self.model["person"]
+        people.pop(next(iter(people)))
+        number = BORN_FROM + self.number
+        people[number] = (number, id_number(number), "新生儿𠮷", "2026-03-07", DISTRICTS[0], "无", "0.00")
+        for moving in range(self.number * 300, self.number * 300 + 300):
+            if row := people.get(moving):
+                to = DISTRICTS[moving % len(DISTRICTS)]
+                people[moving] = (*row[:DISTRICT_AT], to, *row[DISTRICT_AT + 1 :])
 
     def _grow(self) -> None:
         number = self.number % HOUSEHOLDS
@@ -207,7 +226,7 @@ class Clerk:
 
 
 def _tables() -> list[dict[str, Any]]:
-    kinds = {"born": "date", "income": "decimal"}
+    kinds = {"number": "int64", "born": "date", "income": "decimal"}
     person = [
         {"name": name, "header": head, "kind": kinds.get(name, "text")} for head, name in PERSON.items()
     ]
@@ -224,7 +243,7 @@ def _tables() -> list[dict[str, Any]]:
     ]
     snapshot = {"mode": "snapshot"}
     return [
-        {"table": "person", "files": "人员*.csv", "key": ["id_number"], "rules": person, **snapshot},
+        {"table": "person", "files": "人员*.csv", "key": ["number"], "rules": person, **snapshot},
         {"table": "household", "files": "家庭*.xlsx", "key": ["number"], "rules": household, **snapshot},
         {
             "table": "迁移登记",
@@ -245,6 +264,12 @@ def _csv(rows: Sequence[Sequence[object]]) -> str:
 
 def _numbers(*values: object) -> tuple[int, ...]:
     return tuple(int(str(value)) for value in values)
+
+
+def _person(row: Sequence[object]) -> Row:
+    number, identity, name, _, born, district, _, phone, income, *_ = row
+    # A list on paper has something in every cell.
+    return (*_numbers(number), *map(str, (identity, name, born, district, phone or "无", income)))
 
 
 def _frames(rows: Sequence[Row], schema: TableSchema) -> Frames:

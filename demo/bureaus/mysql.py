@@ -26,15 +26,17 @@ from demo.bureaus.bureau import (
 from demo.bureaus.people import households, people
 from demo.embedded_mariadb import EmbeddedMariadb, system_install
 from demo.show import Show
-from replica.replica import TableDigest
+from proto.batch import Frames
 
 SCHEMA: Final = (
     """
 CREATE TABLE person (
-    id_number char(18) PRIMARY KEY,
+    number bigint PRIMARY KEY,
+    id_number char(18) NOT NULL,
     name varchar(60) NOT NULL,
     gender smallint NOT NULL,
     born date NOT NULL,
+    district varchar(20) NOT NULL,
     household bigint NOT NULL,
     phone varchar(20),
     income decimal(12, 2),
@@ -106,7 +108,7 @@ class MysqlBureau:
         """A connection of the bureau's own program."""
         return Day(self._connect())
 
-    def digests(self) -> dict[str, TableDigest] | None:
+    def known(self) -> dict[str, Frames] | None:
         """The source is asked."""
         return None
 
@@ -132,9 +134,7 @@ def _create(connection: Any, password: str) -> None:
     with connection.cursor() as cursor:
         for statement in SCHEMA:
             cursor.execute(statement)
-        cursor.executemany(
-            "INSERT INTO person VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)", list(people(PEOPLE))
-        )
+        cursor.executemany(f"INSERT INTO person VALUES ({', '.join(['%s'] * 11)})", list(people(PEOPLE)))
         cursor.executemany("INSERT INTO household VALUES (%s, %s, %s, %s)", list(households(PEOPLE // 3)))
         cursor.execute(f"CREATE USER {ACCOUNT}@'127.0.0.1' IDENTIFIED BY %s", (password,))
         for table in TABLES:

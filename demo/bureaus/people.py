@@ -18,10 +18,12 @@ def people(count: int) -> Iterator[tuple[object, ...]]:
     born, registered = date(1940, 1, 1), datetime.fromisoformat("2015-01-01")
     for n in range(1, count + 1):
         yield (
+            n,
             id_number(n),
             SURNAMES[n % 10] + NAMES[n // 10 % 10] + LAST[n // 100 % 8],
             n % 2,
             str(born + timedelta(days=n * 31 % 30_000)),
+            DISTRICTS[n // 3 % len(DISTRICTS)],
             n // 3,
             None if n % 7 == 0 else f"13{n * 104_729 % 999_999_999:09d}",
             f"{n * 37 % 9_999_999 // 100}.{n * 37 % 100:02d}",

@@ -26,14 +26,16 @@ from demo.bureaus.bureau import (
 )
 from demo.embedded import EmbeddedPostgres
 from demo.show import Show
-from replica.replica import TableDigest
+from proto.batch import Frames
 
 SCHEMA: Final = """
 CREATE TABLE person (
-    id_number char(18) PRIMARY KEY,
+    number bigint PRIMARY KEY,
+    id_number char(18) NOT NULL,
     name text NOT NULL,
     gender smallint NOT NULL,
     born date NOT NULL,
+    district text NOT NULL,
     household bigint NOT NULL,
     phone text,
     income numeric(12, 2),
@@ -59,12 +61,14 @@ CREATE TABLE "迁移登记" (
 
 POPULATION: Final = """
 INSERT INTO person SELECT
+    n,
     '3701' || lpad((n * 7919 % 99999999999999)::text, 14, '0'),
     (ARRAY['王','李','张','刘','陈','杨','赵','黄','周','吴'])[1 + n % 10]
       || (ARRAY['伟','芳','娜','敏','静','丽','强','磊','军','洋'])[1 + n / 10 % 10]
       || (ARRAY['','华','明','国','平','英','杰','文'])[1 + n / 100 % 8],
     n % 2,
     date '1940-01-01' + (n * 31 % 30000)::int,
+    (ARRAY['历下区','市中区','槐荫区','天桥区','历城区','长清区'])[1 + n / 3 % 6],
     n / 3,
     CASE WHEN n % 7 = 0 THEN NULL ELSE '13' || lpad((n * 104729 % 999999999)::text, 9, '0') END,
     (n * 37 % 9999999)::numeric / 100,
@@ -132,7 +136,7 @@ class PostgresqlBureau:
         """A connection of the bureau's own program."""
         return Day(self._connect(autocommit=False))
 
-    def digests(self) -> dict[str, TableDigest] | None:
+    def known(self) -> dict[str, Frames] | None:
         """The source is asked."""
         return None
 

@@ -14,15 +14,17 @@ from demo.bureaus.bureau import TABLES, TRANSACTIONS, Counting, Day, Looking, Wo
 from demo.bureaus.people import households, people
 from demo.show import Show
 from demo.system import SOURCE, command, run
-from replica.replica import TableDigest
+from proto.batch import Frames
 
 SCHEMA: Final = """
 PRAGMA journal_mode = WAL;
 CREATE TABLE person (
-    id_number TEXT PRIMARY KEY NOT NULL,
+    number INTEGER PRIMARY KEY,
+    id_number TEXT NOT NULL,
     name TEXT NOT NULL,
     gender INTEGER NOT NULL,
     born DATE NOT NULL,
+    district TEXT NOT NULL,
     household INTEGER NOT NULL,
     phone TEXT,
     income DECIMAL(12, 2),
@@ -73,7 +75,7 @@ class SqliteBureau:
             self.file.parent.mkdir()
             with closing(self._connect()) as connection:
                 connection.executescript(SCHEMA)
-                marks = ", ".join("?" * 9)
+                marks = ", ".join("?" * 11)
                 connection.executemany(f"INSERT INTO person VALUES ({marks})", people(PEOPLE))
                 connection.executemany("INSERT INTO household VALUES (?, ?, ?, ?)", households(PEOPLE // 3))
                 connection.commit()
@@ -94,7 +96,7 @@ class SqliteBureau:
         """A connection of the bureau's own program."""
         return Day(self._connect(), mark="?")
 
-    def digests(self) -> dict[str, TableDigest] | None:
+    def known(self) -> dict[str, Frames] | None:
         """The source is asked."""
         return None
 

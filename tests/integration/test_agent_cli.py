@@ -292,3 +292,26 @@ def _expire_certificate(system: System) -> None:
         (bundle / name).unlink()
     then = datetime.now(UTC) - timedelta(days=10)
     authority.issue_node("population", days=1, start=then).write(bundle / "node.pem", bundle / "node.key")
+
+
+def test_init_for_a_node_that_only_receives(tmp_path):
+    """No source is asked for, the settings are in order, and there is nothing to listen to."""
+    out = tmp_path / "agent.yaml"
+    told = (
+        "init",
+        "--receive-only",
+        "--node",
+        "civil-affairs",
+        "--central",
+        "localhost:7443",
+        "--out",
+        str(out),
+    )
+    wrong = attempt(AGENT, *told, "--dsn", "sqlite:///x.db")
+    assert wrong.returncode != 0 and "leave out --dsn" in wrong.stderr and not out.exists()
+
+    made = attempt(AGENT, *told)
+    assert made.returncode == 0, made.stderr
+    assert "only receives" in made.stdout and f"next: exchange-agent check --config {out}" in made.stdout
+    assert "sources: []" in out.read_text() and out.stat().st_mode & 0o777 == 0o600
+    assert attempt(AGENT, "check", "--settings-only", "-c", str(out)).returncode == 0

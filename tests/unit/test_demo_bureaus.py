@@ -28,11 +28,11 @@ def test_what_a_clerk_hands_in_is_what_the_bureau_proves_by(tmp_path):
     bureau = FilesBureau(tmp_path, "", tmp_path / "password")
     bureau.folder.mkdir()
     bureau.open(Show())
-    before = bureau.digests()
+    before = bureau.known()
     clerk = bureau.working()
     assert isinstance(clerk, Clerk)
     clerk.work()
-    after = bureau.digests()
+    after = bureau.known()
 
     assert before is not None and after is not None
     assert {name for name in before if before[name] != after[name]} == {"迁移登记"}

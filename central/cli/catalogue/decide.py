@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from central.cli.catalogue.group import Code, Opinion, Why, app, done
+from central.cli.catalogue.group import Code, Codes, Opinion, Why, app, done, done_each
 from central.cli.counter import counter
 from central.cli.output import Json, say, say_json
 
@@ -18,16 +18,16 @@ def hand_back(context: typer.Context, code: Code, opinion: Why, as_json: Json = 
     done(context, "return", as_json, code=code, opinion=opinion)
 
 
-@app.command(short_help="Auditor: approve it.")
-def audit(context: typer.Context, code: Code, opinion: Opinion = "", as_json: Json = False) -> None:
-    """Approve it; what is not to be shared then waits for the authority. Not for whoever registered it (Art. 15)."""
-    done(context, "audit", as_json, code=code, opinion=opinion)
+@app.command(short_help="Auditor: approve them.")
+def audit(context: typer.Context, codes: Codes, opinion: Opinion = "", as_json: Json = False) -> None:
+    """Approve them; what is not to be shared then waits for the authority. Not for whoever registered it (Art. 15)."""
+    done_each(context, "audit", codes, as_json, opinion=opinion)
 
 
 @app.command(short_help="Auditor: into the department's catalogue.")
 def publish(
     context: typer.Context,
-    code: Code,
+    codes: Codes,
     effective: Annotated[
         str,
         typer.Option("--effective", help="CCYY-MM-DD: not before this day; otherwise with the next release."),
@@ -36,7 +36,7 @@ def publish(
     as_json: Json = False,
 ) -> None:
     """Into the department's 资源目录; every rule must be kept, and the platform must have the table (Art. 19)."""
-    done(context, "publish", as_json, code=code, opinion=opinion, effective_on=effective)
+    done_each(context, "publish", codes, as_json, opinion=opinion, effective_on=effective)
 
 
 @app.command(short_help="Auditor or authority: end it, at once.")

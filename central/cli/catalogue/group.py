@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from central.cli.counter import Ways, counter, ways
+from central.cli.counter import AnywhereGroup, Ways, counter, ways
 from central.cli.output import say, say_json
 from proto.errors import Refused
 
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from central.policy import Profile
 
 app = typer.Typer(
-    help="The catalogue: entries on their way, what is in force, signed releases, the check.",
+    help="Entries on their way, what is in force, signed releases, the check.",
     no_args_is_help=True,
     rich_markup_mode=None,
     callback=ways,
+    cls=AnywhereGroup,
 )
 Code = Annotated[str, typer.Argument(help="The entry's code.")]
+Codes = Annotated[list[str], typer.Argument(help="The entries' codes, one or more.")]
 Opinion = Annotated[str, typer.Option("--opinion", help="In a few words; kept in the history.")]
 Why = Annotated[str, typer.Option("--opinion", help="Why; kept in the history.", prompt=True)]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write.")]
@@ -33,7 +36,25 @@ def done(context: typer.Context, verb: str, as_json: bool, **arguments: Any) -> 
         answer = desk.do(f"catalogue.{verb}", **arguments)
     if as_json:
         say_json(answer)
-        return
+    else:
+        _say_where(answer)
+
+
+def done_each(
+    context: typer.Context, verb: str, codes: Sequence[str], as_json: bool, **arguments: Any
+) -> None:
+    """The same verb for one entry after the other; the first that is refused ends it, those before it are done."""
+    answers = []
+    with counter(context) as desk:
+        for code in dict.fromkeys(codes):
+            answers.append(desk.do(f"catalogue.{verb}", code=code, **arguments))
+            if not as_json:
+                _say_where(answers[-1])
+    if as_json:
+        say_json(answers[0] if len(answers) == 1 else answers)
+
+
+def _say_where(answer: dict[str, Any]) -> None:
     say(f"{answer['code']} version {answer['version']} is {answer['state']}")
     for each in answer.get("findings", ()):
         say(f"  {each['severity']} {each['rule']} {each['field']}: {each['what']} — {each['fix']}")
@@ -41,7 +62,7 @@ def done(context: typer.Context, verb: str, as_json: bool, **arguments: Any) -> 
         say(
             f"  others have it: {each['standard']} in {each['code']} {each['resource']}; submit asks for a --reason"
         )
-    say(f"next: {answer['next']}")
+    say(f"next: {answer['next'].replace('CODE', answer['code'])}")
 
 
 def profile_of(context: typer.Context) -> Profile:

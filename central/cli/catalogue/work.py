@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from central.cli.catalogue.group import Code, Opinion, app, document_in, done, profile_of
+from central.cli.catalogue.group import Codes, Opinion, app, document_in, done, done_each, profile_of
 from central.cli.counter import counter
 from central.cli.output import Json, say, say_json
 from proto.errors import Refused
@@ -49,18 +49,18 @@ def edit(context: typer.Context, file: File, opinion: Opinion = "", as_json: Jso
     done(context, "edit", as_json, entry=document_in(file), opinion=opinion)
 
 
-@app.command(short_help="Hand it to the auditor.")
+@app.command(short_help="Hand them to the auditor.")
 def submit(
     context: typer.Context,
-    code: Code,
+    codes: Codes,
     reason: Annotated[
         str, typer.Option("--reason", help="Why others' data does not do, where others have the same items.")
     ] = "",
     opinion: Opinion = "",
     as_json: Json = False,
 ) -> None:
-    """Hand it to the auditor; refused with every field that breaks a rule."""
-    done(context, "submit", as_json, code=code, opinion=opinion, reason=reason)
+    """Hand them to the auditor; one that breaks a rule is refused with every field that does."""
+    done_each(context, "submit", codes, as_json, opinion=opinion, reason=reason)
 
 
 def _propose(context: typer.Context, stream: str, out: Path | None, as_json: bool) -> None:
@@ -75,7 +75,7 @@ def _propose(context: typer.Context, stream: str, out: Path | None, as_json: boo
     say(
         f"wrote {len(answer['entries'])} proposals to {out}; {len(answer['has_entry'])} tables have an entry already"
     )
-    say(f"next: fill it in, then exchange-central catalogue import {out} --dry-run")
+    say(f"next: fill it in, then exchange-central catalogue --as PERSON import {out} --dry-run")
 
 
 def _write(context: typer.Context, out: Path, entries: list[dict[str, Any]]) -> None:
