@@ -40,6 +40,7 @@ from central.rpc.server import Server, Services
 from central.rpc.status import StatusService
 from central.settings import Settings
 from central.sharing.clock import keep_time
+from central.sharing.directed import directed_items
 from central.status import Board, explain
 from central.status.facts import behind
 from central.store import migrate, open_store
@@ -83,10 +84,12 @@ class Daemon:
         post = Post(self._engine, self._signer, profile_of(settings).calendar.zone)
         self._depot = Depot(post, self._appliers.listen, limits.delivery_threads, self._owner)
         self._desk = desk_of(settings, self._engine)
-        self._policy = profile_of(settings).supervision
+        profile = profile_of(settings)
+        self._policy = profile.supervision
         self._reads = Reads(self._engine, self._policy.log_share)
         self._punctualities = Punctualities(self._engine, self._policy, self._reads)
-        self._parts = NodeParts(self._engine, self._signer)
+        binds = profile.catalogue.uncatalogued == "hold"
+        self._parts = NodeParts(self._engine, self._signer, binds, directed_items)
         deliveries = partial(delivery_status, self._engine)
         self._board = Board(self._engine, settings.heartbeat_s, self._appliers.trouble, deliveries)
         self._intake_pool = ThreadPoolExecutor(limits.intake_threads, "intake")

@@ -43,8 +43,8 @@ class Attested(Protocol):
 class Catalogue(Protocol):
     """What nodes get of the catalogue, and what they say of their tables; blocking."""
 
-    def newest(self) -> int:
-        """The number of the newest release; 0 = none yet."""
+    def told(self, node: str) -> tuple[int, str]:
+        """The number of the newest release, 0 = none yet; and the digest of the node's part of it."""
         ...
 
     def part(self, node: str) -> node_pb2.NodeCatalogue:
@@ -78,12 +78,15 @@ class NodeService(node_pb2_grpc.NodeServicer):
         async with answering(context, "Heartbeat"):
             node = await self._door.node(context)
             _check(node, request)
-            commands, release = await self._run(self._exchange, node, certificate_of(context), request)
+            commands, (release, part) = await self._run(
+                self._exchange, node, certificate_of(context), request
+            )
             return node_pb2.HeartbeatReply(
                 clock_us=time.time_ns() // 1000,
                 commands=commands,
                 next_s=self._heartbeat_s,
                 release=release,
+                part=part,
             )
         raise AssertionError("a call that failed was aborted")
 
@@ -100,7 +103,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
     def _exchange(
         self, node: str, certificate: bytes, request: node_pb2.HeartbeatRequest
-    ) -> tuple[list[node_pb2.Command], int]:
+    ) -> tuple[list[node_pb2.Command], tuple[int, str]]:
         self._reads.take(node, certificate, request.clock_us, request.attestations)
         shapes = list(request.shapes)
         # Evidence and descriptions have tables of their own: whoever reads the report has no use for them.
@@ -109,7 +112,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._reports.seen(node, request)
         self._catalogue.keep(node, shapes)
         self._reports.finish_commands(node, request.done_commands, request.refused_commands)
-        return self._reports.pending_commands(node), self._catalogue.newest()
+        return self._reports.pending_commands(node), self._catalogue.told(node)
 
 
 def _check(node: str, request: node_pb2.HeartbeatRequest) -> None:
