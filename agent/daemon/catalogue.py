@@ -64,11 +64,9 @@ class Catalogue:
     def standing(self) -> tuple[State, str, str]:
         """State, sentence and what to do, for people."""
         part = self._part
-        in_force = (
-            f"release {part.release} binds what leaves"
-            if self.release
-            else "no release binds what leaves yet"
-        )
+        in_force = "no release binds what leaves yet"
+        if part is not None and part.release:
+            in_force = f"release {part.release} binds what leaves"
         if self._trouble is not None:
             return State.CREDENTIAL, f"{self._trouble.what}; {in_force}", self._fix()
         if not self._is_known:
