@@ -130,7 +130,8 @@ class FolderTable(TableSettings):
         """The same table with these rules alone; what else stands in a file is passed over."""
         rules = tuple(rule for rule in self.rules if rule.name in columns)
         # Made anew: a copy would bring the shape along that was worked out from the other rules.
-        return type(self)(**{**dict(self), "rules": rules})
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**fields, "rules": rules})
 
     @property
     def refuses_whole(self) -> bool:
