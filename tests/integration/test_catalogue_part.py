@@ -104,7 +104,7 @@ def test_a_part_is_fetched_only_when_it_is_another(central, bureau):
         bureau.beat()
         part = bureau.catalogue.part()
         assert part is not None
-        return part.entries[0].columns[1].directed
+        return bool(part.entries[0].columns[1].directed)
 
     assert not directed()
     with writing(central.engine) as connection:

@@ -159,7 +159,15 @@ def test_every_kind_of_table_can_be_narrowed():
 def test_a_folder_is_narrowed_by_its_rules():
     """Its rules are its columns; the shape is worked out anew."""
     rules = [{"name": "id", "kind": "int64"}, {"name": "姓名"}, {"name": "身份证号"}]
-    folder = FolderTable(table="person", files="*.csv", mode="delta", rules=rules, key=("id",), delimiter=";")
+    said = {
+        "table": "person",
+        "files": "*.csv",
+        "mode": "delta",
+        "rules": rules,
+        "key": ["id"],
+        "delimiter": ";",
+    }
+    folder = FolderTable.model_validate(said)
     assert [column.name for column in folder.shape.columns] == ["id", "姓名", "身份证号"]
     bound = bind("hr", (folder,), catalogue(entry(PERSON)))
 
