@@ -223,6 +223,9 @@ def _signed_head(line: bytes, authorities: bytes) -> Head:
         certificate = said["certificate"].encode()
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Refused("the first line is no signed head of a release") from error
+    if head_line(document, signature, certificate) != line:
+        # Base64 and JSON have several spellings of the same bytes; only the one that was written is good.
+        raise SignatureWrong("the first line is not spelled as it was written")
     verifier = Verifier(certificate)
     verifier.demand_issued_by(authorities, PLATFORM_URI)
     verifier.demand(RELEASE, document, signature)
