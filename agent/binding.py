@@ -148,6 +148,9 @@ def _allowed(table: TableSettings, rule: Rule) -> tuple[str, ...] | str:
         return _no_item(rule.entry, strange)
     if hidden := [each for each in table.key or rule.key if each in rule.closed]:
         return f"column {', '.join(hidden)} is not shared (entry {rule.entry}), but it is the key"
+    if shown := [each for each in table.placed if each in rule.closed]:
+        said = f"column {shown[0]} is not shared (entry {rule.entry})"
+        return f"{said}, but as the watermark its newest value is in every position"
     allowed = tuple(each for each in listed or rule.known if each not in rule.closed)
     return allowed or f"no item of entry {rule.entry} that is asked for is shared"
 

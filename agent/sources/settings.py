@@ -59,6 +59,11 @@ class TableSettings(Section):
         """The columns that are named; None = all."""
         return self.columns
 
+    @property
+    def placed(self) -> tuple[str, ...]:
+        """Columns whose newest value is part of the stream's position, which everybody sees."""
+        return ()
+
     def narrowed(self, columns: tuple[str, ...]) -> Self:
         """The same table with these columns alone."""
         return self.model_copy(update={"columns": columns})

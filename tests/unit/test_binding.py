@@ -152,6 +152,8 @@ def test_every_kind_of_table_can_be_narrowed():
     part = catalogue(entry(PERSON))
     polled = PollingTable(table="person", watermark="改于", every_s=5)
     assert bind("hr", (polled,), part).tables == (polled.model_copy(update={"columns": ("id", "姓名")}),)
+    told = leaves(PollingTable(table="person", watermark="身份证号", columns=("id",)), part)
+    assert "as the watermark" in str(told)
     journal = JournalTable(table="person", charsets={"姓名": "gbk"})
     assert bind("hr", (journal,), part).tables[0].charsets == {"姓名": "gbk"}
 
