@@ -10,8 +10,9 @@ from typing import Any
 
 import structlog
 
-from agent.binding import Bound, bind
+from agent.binding import Bound, NotCatalogued, bind
 from agent.capture import Capture, CaptureSettings
+from agent.daemon.catalogue import NeverHeard
 from agent.daemon.settling import settle
 from agent.describing import describe
 from agent.exchange import Exchange, Pause, Sizes
@@ -335,6 +336,9 @@ class Lane:
             self._reader = new_source(allowed, self.exchange.mirror)
             capture.use(self._reader, bound.refusal)
             self._settled = bound
+            if capture.state.read().code in (NeverHeard.code, NotCatalogued.code):
+                # That is over, whatever the source has to say now.
+                capture.state.set(State.RUNNING, "opening the source")
         bound.demand_any()
 
     def _spawn(self, hop: str, work: Callable[[], None]) -> None:
