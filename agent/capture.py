@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
@@ -22,6 +22,7 @@ from agent.sources.source import Limits, Remembering, Resting, Source
 from agent.worker import StreamState, now_us
 from proto.batch import Batch, Position, SealedBatch
 from proto.errors import Gap, TableHold
+from proto.schema import TableSchema
 from proto.states import State
 
 LAST_WORD_S: Final = 5.0
@@ -44,6 +45,8 @@ class CaptureSettings:
     limits: Limits = field(default_factory=Limits)
     drop_log_at_bytes: int | None = None
     """When the source keeps more than this for us, we give up our place there (C10); None = never."""
+    refusal: Callable[[TableSchema], TableHold | None] = lambda _: None
+    """Why rows of a shape may not leave; looked at before the first of them is committed."""
 
 
 class Capture:
@@ -63,22 +66,40 @@ class Capture:
         self._wake_push = wake_push
         self._settings = settings
         self._given_up = ""
-        self._stop = threading.Event()
+        self._stop, self._over = threading.Event(), threading.Event()
         self._session: Session | None = None
+        self.before: Callable[[], None] = lambda: None
+        """Decides, before each session, under what it runs; may call :meth:`use`, and raise what a step may raise."""
 
     def step(self) -> bool:
-        """Capture until stopped, paused, or something fails. Raises Transient and Halt."""
+        """Capture until stopped, paused, turned over, or something fails. Raises Transient and Halt."""
+        self._over.clear()
+        self.before()
         self._give_up_if_asked()
         self._exchange.start()
-        session = Session(self._source, self._exchange, self._wake_push, self._settings.limits, self.state)
+        session = Session(self._source, self._exchange, self._wake_push, self._settings, self.state)
         self._session = session
         if self._stop.is_set() or self.state.paused:
             return False
+        if self._over.is_set():
+            # Something was decided after we had asked.
+            return True
         try:
             session.run()
         finally:
             self._session = None
         return not self._stop.is_set()
+
+    def use(self, source: Source, refusal: Callable[[TableSchema], TableHold | None]) -> None:
+        """Read *source* from the next session on. For :attr:`before` only."""
+        self._source, self._settings = source, replace(self._settings, refusal=refusal)
+        self._exchange.copies_without_key = source.traits.copies_without_key
+
+    def turn_over(self) -> None:
+        """End the session; the next one begins at once, under what is decided by then. A paused stream stays so."""
+        self._over.set()
+        self._end_session()
+        self.state.try_again()
 
     def stop(self) -> None:
         """End the session after what is under way; what was read of an open transaction is rolled back."""
@@ -146,16 +167,16 @@ class Session:
         source: Source,
         exchange: Exchange,
         wake_push: Callable[[Sequence[SealedBatch]], None],
-        limits: Limits,
+        settings: CaptureSettings,
         state: StreamState,
     ) -> None:
         self._source = source
         self._exchange = exchange
         self._wake_push = wake_push
-        self._limits = limits
+        self._limits, self._refusal = settings.limits, settings.refusal
         self._state = state
         self._copies = Copies(source, exchange, source.resume_table)
-        self._belt: Belt[Item] = Belt(BELT_ITEMS, limits.bytes, _weight)
+        self._belt: Belt[Item] = Belt(BELT_ITEMS, settings.limits.bytes, _weight)
         self._ending = threading.Event()
         self._committed: Position = ""
         self._seq = 0
@@ -194,12 +215,21 @@ class Session:
         if isinstance(item, Batch):
             self._commit_batches(item)
         elif isinstance(item, Begin):
-            self._committed_rows(self._exchange.begin_copy(item.schema, item.expected_rows, item.mark))
+            self._begin_copy(item)
         elif isinstance(item, CopyPage):
             self._committed_rows(self._exchange.commit_page(item.page, item.generation))
         else:
-            log.warning("table_held", stream=self._exchange.stream, table=item.table, error=str(item))
-            self._exchange.hold(item, changes_left_out=True)
+            self._hold(item)
+
+    def _begin_copy(self, item: Begin) -> None:
+        if hold := self._refusal(item.schema):
+            self._hold(hold)
+        else:
+            self._committed_rows(self._exchange.begin_copy(item.schema, item.expected_rows, item.mark))
+
+    def _hold(self, hold: TableHold) -> None:
+        log.warning("table_held", stream=self._exchange.stream, table=hold.table, error=str(hold))
+        self._exchange.hold(hold, changes_left_out=True)
 
     def _commit_batches(self, first: Batch) -> None:
         batches = [first]
@@ -277,7 +307,10 @@ class Session:
         if opened != self._committed:
             self._put(Batch(opened, ()))
         try:
-            self._exchange.know(schema.name for schema in self._source.schemas())
+            schemas = self._source.schemas()
+            self._exchange.know(schema.name for schema in schemas)
+            for hold in filter(None, map(self._refusal, schemas)):
+                self._put(hold)
         except TableHold as hold:
             self._put(hold)
         if isinstance(self._source, Remembering):

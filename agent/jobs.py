@@ -137,6 +137,19 @@ class Steering(Protocol):
         ...
 
 
+class Hearer(Protocol):
+    """Whoever goes by the catalogue's releases."""
+
+    @property
+    def release(self) -> int:
+        """The one that is gone by; 0 = none."""
+        ...
+
+    def heard(self, release: int, digest: str) -> None:
+        """The newest at central, and the digest of this node's part of it."""
+        ...
+
+
 class Heart:
     """The sign of life: tells central how the streams are, and does what central asks if the department allows it."""
 
@@ -157,6 +170,8 @@ class Heart:
         """Words of :data:`VERBS` that central may say; the department's settings decide."""
         self.received: Callable[[], Sequence[node_pb2.ReceivedReport]] = tuple
         """How each grant of other departments is here."""
+        self.catalogue: Hearer | None = None
+        """Who hears of the catalogue's releases."""
         self.state, self.sentence = State.BACKING_OFF, "not yet connected to central"
         self.notices: Sequence[str] = ()
         """What the platform told the department of its being late."""
@@ -177,6 +192,7 @@ class Heart:
                 attestations=self._attestations.next(),
                 shapes=list(told.values()),
                 received=self.received(),
+                release=self.catalogue.release if self.catalogue else 0,
             )
             reply = self._link.heartbeat(request)
         except Refused as error:
@@ -194,6 +210,8 @@ class Heart:
         self.pace_s = float(min(reply.next_s, SLOWEST_PACE_S))
         self._attestations.hurry(reply.prove_s)
         self.notices = tuple(reply.notices)
+        if self.catalogue is not None:
+            self.catalogue.heard(reply.release, reply.part)
         self._obey(reply.commands)
 
     def _next_shapes(self) -> dict[tuple[str, str], node_pb2.TableShape]:

@@ -96,6 +96,18 @@ class Link:
         ask = desk_pb2.VerbsRequest()
         return self._at_desk(lambda desk: desk.Verbs(ask, timeout=DESK_DEADLINE_S))  # type: ignore[no-any-return]
 
+    def catalogue(self) -> node_pb2.NodeCatalogue:
+        """This node's part of the sharing catalogue, as it came. Raises Transient, Credential, Refused."""
+        with self._address.open() as opened:
+            stub = node_pb2_grpc.NodeStub(opened)  # type: ignore[no-untyped-call]
+            try:
+                said: node_pb2.NodeCatalogue = stub.GetCatalogue(
+                    node_pb2.GetCatalogueRequest(), timeout=DESK_DEADLINE_S
+                )
+            except grpc.RpcError as error:
+                raise self._address.explain(error) from error
+        return said
+
     def authorities(self) -> bytes:
         """The certificates we trust, PEM; raises Credential."""
         return self._address.tls.read()[0]

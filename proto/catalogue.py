@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from proto.errors import Refused
@@ -135,6 +135,8 @@ class NodeColumn:
     share_type: str
     is_personal: bool = False
     sensitivity: int = 1
+    directed: bool = False
+    """A statutory grant in force is directed at somebody for this item, so it leaves although it is not shared (Art. 5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +169,19 @@ class NodeCatalogue:
     release: int
     at_us: int
     entries: tuple[NodeEntry, ...] = field(default=())
+    binds: bool = True
+    """Whether what the catalogue does not know stays in the department; if not, only what is not shared does."""
     format: int = FORMAT
 
     @property
     def document(self) -> bytes:
         """As it is signed."""
         return canonical(asdict(self))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything but the moment: another one means that something else is in force."""
+        return hashlib.sha256(canonical(asdict(replace(self, at_us=0)))).hexdigest()
 
     @classmethod
     def read(cls, document: bytes) -> NodeCatalogue:
@@ -214,6 +223,9 @@ def _signed_head(line: bytes, authorities: bytes) -> Head:
         certificate = said["certificate"].encode()
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Refused("the first line is no signed head of a release") from error
+    if head_line(document, signature, certificate) != line:
+        # Base64 and JSON have several spellings of the same bytes; only the one that was written is good.
+        raise SignatureWrong("the first line is not spelled as it was written")
     verifier = Verifier(certificate)
     verifier.demand_issued_by(authorities, PLATFORM_URI)
     verifier.demand(RELEASE, document, signature)

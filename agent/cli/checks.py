@@ -11,8 +11,10 @@ from pathlib import Path
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from agent.binding import bind
+from agent.daemon.catalogue import verified
 from agent.daemon.node import version_of_us
-from agent.exchange import open_exchange
+from agent.exchange import Signed, open_exchange
 from agent.exchange.store import server_of
 from agent.imports import Target
 from agent.jobs import WARN_DAYS
@@ -22,6 +24,7 @@ from agent.settings import ImportSettings, Settings
 from agent.sources.kinds import SourceSettings, new_source
 from agent.sources.source import Finding, Forgetting, NoMirror
 from proto.errors import ExchangeError
+from proto.signing import SignatureWrong
 from proto.v1 import node_pb2
 
 
@@ -32,7 +35,10 @@ def findings(settings: Settings) -> Iterator[Finding]:
     certificate = _found("certificate", lambda: _certificate(link, settings.node))
     yield certificate
     if certificate.passed:
-        yield _found("central", lambda: _central(link, settings))
+        reached = _found("central", lambda: _central(link, settings))
+        yield reached
+        if reached.passed:
+            yield from _catalogue(link, settings)
         link.close()
     yield _found("exchange database", lambda: _exchange(settings))
     yield _found("socket", lambda: _socket(settings.socket))
@@ -69,6 +75,27 @@ def _central(link: Link, settings: Settings) -> Finding:
     link.probe()
     link.heartbeat(node_pb2.HeartbeatRequest(version=version_of_us(), clock_us=0))
     return Finding("central", True, f"{settings.central.address} answers and admits {settings.node}")
+
+
+def _catalogue(link: Link, settings: Settings) -> Iterator[Finding]:
+    """What the platform's catalogue lets leave of what the settings ask for."""
+    try:
+        said = link.catalogue()
+        signed = Signed(said.document, said.signature, said.certificate)
+        part = verified(signed, settings.central.ca, settings.node)
+    except ExchangeError as error:
+        unsigned = not isinstance(error, SignatureWrong)
+        yield Finding("catalogue", unsigned, error.what, error.fix)
+        return
+    if not part.release:
+        yield Finding("catalogue", True, "the platform has released none yet: what the settings name leaves")
+    for source in settings.sources if part.release else ():
+        name, bound = f"catalogue: source {source.name}", bind(source.name, source.tables, part)
+        for table in bound.reasons:
+            hold = bound.hold(table)
+            yield Finding(f"{name}: {table}", False, bound.reasons[table], hold.fix if hold else "")
+        kept = f"; not shared, and kept here: {bound.sentence}" if bound.kept else ""
+        yield Finding(name, True, f"release {part.release} lets {len(bound.tables)} tables leave{kept}")
 
 
 def _exchange(settings: Settings) -> Finding:

@@ -132,7 +132,7 @@ def _picture(status: local_pb2.AgentStatus) -> RenderableType:
         f"  {_size(status.free_disk_bytes)} free" if status.free_disk_bytes else "",
     )
     parts: list[RenderableType] = [Text(f"! {each}", style="bold yellow") for each in status.notices]
-    parts += [part for stream in status.streams for part in _stream(stream)]
+    parts += [*_catalogue(status), *(part for stream in status.streams for part in _stream(stream))]
     if status.received or status.pull_state not in ("", *_WELL):
         parts.append(
             Text.assemble(
@@ -144,6 +144,13 @@ def _picture(status: local_pb2.AgentStatus) -> RenderableType:
     if status.received:
         parts += map(_indented, _receptions(status))
     return Group(head, *parts)
+
+
+def _catalogue(status: local_pb2.AgentStatus) -> Iterator[RenderableType]:
+    """What the platform's catalogue has to say about what leaves."""
+    yield Text.assemble("catalogue ", _state(status.catalogue_state), f"  {status.catalogue_sentence}")
+    if status.catalogue_fix:
+        yield _indented(Text(f"→ {status.catalogue_fix}", style="bold"))
 
 
 def _stream(stream: node_pb2.StreamReport) -> list[RenderableType]:

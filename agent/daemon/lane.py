@@ -6,10 +6,14 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
+from agent.binding import Bound, NotCatalogued, bind
 from agent.capture import Capture, CaptureSettings
+from agent.daemon.catalogue import NeverHeard
+from agent.daemon.settling import settle
 from agent.describing import describe
 from agent.exchange import Exchange, Pause, Sizes
 from agent.link import Link
@@ -19,12 +23,12 @@ from agent.sources.kinds import SourceSettings, new_source
 from agent.sources.source import Dated, Fading, Forgetting, Remark, Remarking, Retained
 from agent.status import View, report
 from agent.worker import StreamState, now_us, run_worker
+from proto.catalogue import NodeCatalogue
 from proto.errors import Credential, ExchangeError, Halt, Refused, Transient, way_out
 from proto.states import State
 from proto.v1 import node_pb2
 
-PRUNES_AT_A_TIME = 20
-ASK_AGAIN_S = 10.0
+PRUNES_AT_A_TIME, ASK_AGAIN_S = 20, 10.0
 FADING_EDGES = (0.5, 0.8, 1.0)
 
 _log = structlog.get_logger()
@@ -50,6 +54,8 @@ class Surroundings:
     prepare: Callable[[], None]
     """Bring the exchange database up to date; cheap when that was done."""
     on_bug: Callable[[str, BaseException], None]
+    catalogue: Callable[[], NodeCatalogue | None] = lambda: None
+    """What the platform lets leave; None while it has no release. May raise Transient."""
 
 
 class Lane:
@@ -67,6 +73,7 @@ class Lane:
         self._warned_at = 0
         self._fading: Fading | None = None
         self._no_capture, self._no_push = threading.Event(), threading.Event()
+        self._settled: Bound[Any] | None = None
         self._push = Push(exchange, around.link, push_limits(settings))
         self._capture = self._new_capture()
         self._threads: dict[str, threading.Thread] = {}
@@ -116,6 +123,16 @@ class Lane:
             self._capture.state = state
             self._spawn("capture", self._capture_on)
 
+    def rebind(self) -> None:
+        """The catalogue may let something else leave: capture goes on under it, if that is so."""
+        if self._bound() is not self._settled:
+            self._capture.turn_over()
+
+    @property
+    def kept_back(self) -> str:
+        """What the catalogue keeps here of what the settings ask for."""
+        return self._settled.sentence if self._settled else ""
+
     # What people ask
 
     def pause(self, who: str) -> None:
@@ -150,10 +167,14 @@ class Lane:
         if not table:
             self._refuse_unless_heard()
             self._capture.begin_anew(who, "asked to copy every table afresh")
+            # What may not leave is held again before anything is read.
+            self._settled = None
+            self._capture.turn_over()
             return
         known = [one.catalogued for one in self._source.tables]
         if table not in known:
             raise Refused(f"{self.name} has no table {table}", fix=f"one of: {', '.join(known)}")
+        self._refuse_bound(table)
         halted = self._capture.state.read().state
         if halted in (State.GAP, State.DIVERGED):
             what = f"{self.exchange.stream} is in {halted}: one table alone does not mend that"
@@ -170,8 +191,15 @@ class Lane:
                 what = f"central takes nothing of {stream} now: {said.what}"
                 raise Refused(what, where=self.name, fix=way_out(stream))
 
+    def _refuse_bound(self, table: str) -> None:
+        """People cannot let a table leave that the catalogue does not."""
+        hold = self._bound().hold(table)
+        if hold is not None:
+            raise Refused(hold.what, where=table, fix=hold.fix)
+
     def retry(self, table: str, who: str) -> None:
         """Apply the held changes of *table* again."""
+        self._refuse_bound(table)
         self._capture.retry(table, who)
 
     @property
@@ -287,7 +315,31 @@ class Lane:
         self._reader = new_source(self._source, self.exchange.mirror)
         disk = self._source.disk
         settings = CaptureSettings(self._settings.limits.read, disk.drop_slot_at_bytes if disk else None)
-        return Capture(self._reader, self.exchange, self._push.offer, settings)
+        capture = Capture(self._reader, self.exchange, self._push.offer, settings)
+        self._settled, capture.before = None, lambda: self._go_by_catalogue(capture)
+        return capture
+
+    def _bound(self) -> Bound[Any]:
+        """What may leave by now; the same object while that is the same. Raises Transient while nobody knows."""
+        found, settled = (
+            bind(self.name, self._source.tables, self._around.catalogue()),
+            self._settled,
+        )
+        return settled if settled == found else found
+
+    def _go_by_catalogue(self, capture: Capture) -> None:
+        """Let the next session of *capture* read what may leave, and nothing else."""
+        bound = self._bound()
+        if bound is not self._settled:
+            settle(self.exchange, bound)
+            allowed = self._source.model_copy(update={"tables": bound.tables})
+            self._reader = new_source(allowed, self.exchange.mirror)
+            capture.use(self._reader, bound.refusal)
+            self._settled = bound
+            if capture.state.read().code in (NeverHeard.code, NotCatalogued.code):
+                # That is over, whatever the source has to say now.
+                capture.state.set(State.RUNNING, "opening the source")
+        bound.demand_any()
 
     def _spawn(self, hop: str, work: Callable[[], None]) -> None:
         thread = threading.Thread(

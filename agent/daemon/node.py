@@ -12,9 +12,10 @@ from typing import Final
 import structlog
 from sqlalchemy import make_url
 
+from agent.daemon.catalogue import Catalogue
 from agent.daemon.lane import Lane, Surroundings
 from agent.daemon.receiving import Receiving
-from agent.exchange import Ballast, Exchange, migrate, open_exchange
+from agent.exchange import Ballast, Catalogued, Exchange, migrate, open_exchange
 from agent.jobs import CONNECTED, CertificateWatch, Heart, Jobs
 from agent.link import Address, Link
 from agent.local import LocalServer
@@ -27,11 +28,14 @@ from proto.states import State
 from proto.v1 import desk_pb2, local_pb2, node_pb2
 
 HEARTBEAT: Final = "heartbeat"
+CATALOGUE: Final = "catalogue"
 NOTICE_EVERY_S: Final = 0.5
 PRUNE_EVERY_S: Final = 60.0
 WATCH_EVERY_S: Final = 15.0
 BALLAST_EVERY_S: Final = 15.0
 CERTIFICATE_EVERY_S: Final = 3600.0
+CATALOGUE_EVERY_S: Final = 60.0
+"""When a part that could not be kept is tried again; another one is fetched as soon as a heartbeat tells of it."""
 CAPTURE_STOP_S: Final = 5.5
 PUSH_STOP_S: Final = 3.8
 """Together below the ten seconds within which a stop is done (C2)."""
@@ -59,7 +63,10 @@ class Node:
         self._preparing, self._reloading = threading.Lock(), threading.Lock()
         central = settings.central
         self._link = Link(Address(central.address, central.files, central.server_name, central.keepalive_s))
-        around = Surroundings(self._link, self._prepare, on_bug)
+        self._catalogue = Catalogue(
+            self._link, Catalogued(self._engine, settings.node), settings.node, central.ca
+        )
+        around = Surroundings(self._link, self._prepare, on_bug, self._catalogue.part)
         self._lanes = {
             source.name: Lane(
                 settings,
@@ -77,7 +84,10 @@ class Node:
         self._heart = Heart(self._link, self, version_of_us(), self.reports)
         self._heart.received = self._receiving.told
         self._heart.allowed = frozenset(settings.allow_commands)
+        self._heart.catalogue = self._catalogue
         self._jobs = Jobs(on_bug)
+        self._catalogue.fetch_soon = lambda: self._jobs.soon(CATALOGUE)
+        self._catalogue.changed = self._rebind
         self._pace_s = float(central.heartbeat_s)
         self._beating, self._told = False, self._standing()
         self._again = Backoff()
@@ -125,6 +135,8 @@ class Node:
             # An open session knows better than a heartbeat that failed before it.
             link = CONNECTED
         pull_state, pull_sentence, pull_fix = self._receiving.state
+        catalogue_state, catalogue_sentence, catalogue_fix = self._catalogue.standing
+        kept = [f"{lane.name}: {lane.kept_back}" for lane in self._lanes.values() if lane.kept_back]
         return local_pb2.AgentStatus(
             node=self.settings.node,
             version=version_of_us(),
@@ -140,6 +152,10 @@ class Node:
             pull_sentence=pull_sentence,
             pull_fix=pull_fix,
             notices=self._heart.notices,
+            release=self._catalogue.release,
+            catalogue_state=catalogue_state,
+            catalogue_sentence="; ".join([catalogue_sentence, *(f"kept back of {each}" for each in kept)]),
+            catalogue_fix=catalogue_fix,
         )
 
     def reports(self) -> Sequence[node_pb2.StreamReport]:
@@ -226,15 +242,18 @@ class Node:
     # Inside
 
     def _prepare(self) -> None:
-        """Bring the exchange database up to date, once."""
+        """Bring the exchange database up to date, once, and know what it keeps of the catalogue."""
         with self._preparing:
             if not self._prepared.is_set():
                 migrate(self._engine)
                 self._prepared.set()
+            self._catalogue.recall()
 
     def _keep_time(self) -> None:
         self._jobs.every(self._pace_s, HEARTBEAT, self._beat)
         self._jobs.every(NOTICE_EVERY_S, "notice", self._notice, at_once=False)
+        fetch = self._once_prepared(self._catalogue.fetch)
+        self._jobs.every(CATALOGUE_EVERY_S, CATALOGUE, fetch, at_once=False)
         self._jobs.every(BALLAST_EVERY_S, "ballast", self._ballast.keep)
         self._jobs.every(CERTIFICATE_EVERY_S, "certificate", CertificateWatch(self._link.identity).look)
         for lane in self._lanes.values():
@@ -243,6 +262,10 @@ class Node:
 
     def _once_prepared(self, job: Callable[[], None]) -> Callable[[], None]:
         return lambda: job() if self._prepared.is_set() else None
+
+    def _rebind(self) -> None:
+        for lane in self._lanes.values():
+            lane.rebind()
 
     def _apply(self, settings: Settings) -> None:
         for source in settings.sources:

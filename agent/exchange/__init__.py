@@ -1,6 +1,7 @@
 """The exchange database: mirror, outbox and checkpoint, moved in one transaction."""
 
 from agent.exchange.ballast import Ballast
+from agent.exchange.catalogued import Catalogued, Signed
 from agent.exchange.checkpoints import Checkpoint, Pause
 from agent.exchange.exchange import Exchange
 from agent.exchange.outbox import Sizes
@@ -14,6 +15,7 @@ from agent.exchange.tablestates import CopyState, TableStatus
 __all__ = [
     "Announced",
     "Ballast",
+    "Catalogued",
     "Checkpoint",
     "CopyState",
     "Entry",
@@ -22,6 +24,7 @@ __all__ = [
     "Pause",
     "Received",
     "Reception",
+    "Signed",
     "Sizes",
     "StoreLimits",
     "TableStatus",

@@ -29,6 +29,7 @@ class Tables:
     received: Table
     recalled: Table
     inbox: Table
+    catalogue: Table
 
 
 @cache
@@ -45,6 +46,7 @@ def tables(schema: str | None, prefix: str) -> Tables:
         Table(f"{prefix}received", metadata, *_received()),
         Table(f"{prefix}recalled", metadata, *_recalled()),
         Table(f"{prefix}inbox", metadata, *_inbox()),
+        Table(f"{prefix}catalogue", metadata, *_catalogue()),
     )
 
 
@@ -182,4 +184,12 @@ def _inbox() -> list[Column[str] | Column[int] | Column[bytes]]:
         _number("seq", key=True),
         _bytes("header"),
         _bytes("payload"),
+    ]
+
+
+def _catalogue() -> list[Column[str] | Column[int] | Column[bytes]]:
+    return [
+        _text("node", key=True),
+        _number("kept_us"),
+        *(_bytes(name) for name in ("document", "signature", "certificate")),
     ]

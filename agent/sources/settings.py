@@ -54,6 +54,20 @@ class TableSettings(Section):
         """The name every other side knows the table by."""
         return self.name or self.place[1]
 
+    @property
+    def listed(self) -> tuple[str, ...] | None:
+        """The columns that are named; None = all."""
+        return self.columns
+
+    @property
+    def placed(self) -> tuple[str, ...]:
+        """Columns whose newest value is part of the stream's position, which everybody sees."""
+        return ()
+
+    def narrowed(self, columns: tuple[str, ...]) -> Self:
+        """The same table with these columns alone."""
+        return self.model_copy(update={"columns": columns})
+
 
 class SourceDiskSettings(Section):
     """How much the source's server may keep for us before we warn, and before we give up our place for its sake."""

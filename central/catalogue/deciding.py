@@ -95,9 +95,9 @@ def publish(turn: Turn, told: Publish) -> dict[str, Any]:
         said = f"version {before.version} is published"
         move(turn, older, Move("replace", Role.AUDITOR, EntryState.CHANGED, said))
         when = told.effective_on or "the next release"
-        _tell_consumers(
+        tell_consumers(
             turn,
-            before,
+            before.code,
             "changed",
             f"version {before.version} of {before.entry.name} takes effect with {when}",
         )
@@ -188,7 +188,7 @@ def _end(turn: Turn, told: DecideWhy, to: EntryState, act: str) -> dict[str, Any
     c = RELEASED.c
     gone = update(RELEASED).where(c.code == told.code, c.until_release.is_(None))
     turn.connection.execute(gone.values(until_release=newest_release(turn.connection) + 1))
-    _tell_consumers(turn, before, str(to), f"{before.entry.name} is {to}: {told.opinion}")
+    tell_consumers(turn, before.code, str(to), f"{before.entry.name} is {to}: {told.opinion}")
     if before.entry.provider != turn.actor.department:
         notify(turn, before.entry.provider, str(to), told.code, told.opinion)
     return said_of(turn, told.code, before.version)
@@ -242,9 +242,9 @@ def _start_of(turn: Turn, day: str) -> int | None:
     return int(start.timestamp() * 1_000_000)
 
 
-def _tell_consumers(turn: Turn, of: Kept, kind: str, sentence: str) -> None:
+def tell_consumers(turn: Turn, code: str, kind: str, sentence: str) -> None:
     """Whoever has a live grant is told (Art. 17)."""
     g = GRANTS.c
-    query = select(g.department).where(g.resource == of.code, g.state.in_(_LIVE_GRANTS)).distinct()
+    query = select(g.department).where(g.resource == code, g.state.in_(_LIVE_GRANTS)).distinct()
     for department in turn.connection.scalars(query.order_by(g.department)).all():
-        notify(turn, department, kind, of.code, sentence)
+        notify(turn, department, kind, code, sentence)

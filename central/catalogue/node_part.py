@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import Connection, Engine, select
 
 from central.catalogue.describing import keep
-from central.catalogue.entry import Entry
+from central.catalogue.entry import Entry, ShareType
 from central.catalogue.published import newest_release
 from central.store import now_us, reading
 from central.store.catalogue import ENTRIES, RELEASED
@@ -19,19 +22,61 @@ from proto.v1 import node_pb2
 
 # The character after the slash: what lies between begins with the node's name and a slash.
 _END: Final = "0"
+LOOK_EVERY_S: Final = 1.0
+"""How often it is looked at what is in force."""
+
+
+Directed = Callable[[Connection], Mapping[str, frozenset[str]]]
+"""Code to the columns that statutory grants in force let leave although they are not shared."""
+
+
+def _nothing_directed(_: Connection) -> Mapping[str, frozenset[str]]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class _InForce:
+    """What every node's part depends on."""
+
+    release: int = -1
+    directed: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 class NodeParts:
-    """What nodes ask of the catalogue; each method is one transaction."""
+    """What nodes ask of the catalogue; each method is one transaction. Any thread may call them.
 
-    def __init__(self, engine: Engine, signer: Signer | None) -> None:
-        self._engine = engine
-        self._signer = signer
+    With *binds*, nodes keep back what the catalogue does not know. *directed* looks at the grants, which lie above us.
+    """
 
-    def newest(self) -> int:
-        """The number of the newest release; 0 = none yet."""
-        with reading(self._engine) as connection:
-            return newest_release(connection)
+    def __init__(
+        self,
+        engine: Engine,
+        signer: Signer | None,
+        binds: bool = True,
+        directed: Directed = _nothing_directed,
+    ) -> None:
+        self._engine, self._signer = engine, signer
+        self._binds, self._directed = binds, directed
+        self._lock = threading.Lock()
+        self._look_at_s = 0.0
+        self._in_force = _InForce()
+        self._digests: dict[str, str] = {}
+
+    def told(self, node: str) -> tuple[int, str]:
+        """The newest release, 0 = none yet, and the digest of *node*'s part; "" when nothing signs here.
+
+        Hundreds of nodes ask every ten seconds: what is in force is looked at once a second, and a part is made only when
+        that changed.
+        """
+        with self._lock:
+            now_s = time.monotonic()
+            if now_s >= self._look_at_s:
+                self._look()
+                self._look_at_s = now_s + LOOK_EVERY_S
+            if self._signer is not None and node not in self._digests:
+                with reading(self._engine) as connection:
+                    self._digests[node] = self._part(connection, node).digest
+            return self._in_force.release, self._digests.get(node, "")
 
     def keep(self, node: str, shapes: Iterable[node_pb2.TableShape]) -> None:
         """Keep how *node* says its tables are now."""
@@ -43,28 +88,41 @@ class NodeParts:
             fix = "fill in 'signing' in central's settings"
             raise Refused("this platform signs nothing, so there is no catalogue", where="signing", fix=fix)
         with reading(self._engine) as connection:
-            found = node_catalogue(connection, node)
+            found = self._part(connection, node)
         signature = signed_by(self._signer, found)
         return node_pb2.NodeCatalogue(
             document=found.document, signature=signature, certificate=self._signer.certificate_pem
         )
 
+    def _look(self) -> None:
+        with reading(self._engine) as connection:
+            found = _InForce(newest_release(connection), self._directed(connection))
+        if found != self._in_force:
+            self._in_force, self._digests = found, {}
 
-def node_catalogue(connection: Connection, node: str) -> NodeCatalogue:
-    """What is in force about *node*'s streams."""
+    def _part(self, connection: Connection, node: str) -> NodeCatalogue:
+        entries = _entries(connection, node, self._directed(connection))
+        return NodeCatalogue(node, newest_release(connection), now_us(connection), entries, self._binds)
+
+
+def _entries(
+    connection: Connection, node: str, directed: Mapping[str, frozenset[str]]
+) -> tuple[NodeEntry, ...]:
     e, r = ENTRIES.c, RELEASED.c
     query = (
-        select(e.document, e.version)
+        select(e.code, e.document, e.version)
         .join(RELEASED, (e.code == r.code) & (e.version == r.version))
         .where(r.until_release.is_(None), e.stream > f"{node}/", e.stream < f"{node}{_END}")
         .order_by(e.code)
     )
     rows = connection.execute(query).all()
-    entries = tuple(_entry(Entry.model_validate_json(row.document), row.version) for row in rows)
-    return NodeCatalogue(node, newest_release(connection), now_us(connection), entries)
+    return tuple(
+        _entry(Entry.model_validate_json(row.document), row.version, directed.get(row.code, frozenset()))
+        for row in rows
+    )
 
 
-def _entry(entry: Entry, version: int) -> NodeEntry:
+def _entry(entry: Entry, version: int, directed: frozenset[str]) -> NodeEntry:
     stream, table = (entry.binding.stream, entry.binding.table) if entry.binding else ("", "")
     return NodeEntry(
         code=entry.code,
@@ -85,6 +143,7 @@ def _entry(entry: Entry, version: int) -> NodeEntry:
                 str(item.share_type),
                 item.is_personal,
                 item.sensitivity,
+                item.share_type is ShareType.NOT_SHARED and item.column in directed,
             )
             for item in entry.items
         ),

@@ -11,6 +11,7 @@ from central.catalogue import (
     describing,
     documents,
     drafting,
+    drifting,
     importing,
     proposing,
     reading,
@@ -36,6 +37,13 @@ VERBS: Final = (
     Verb("catalogue.import", _a.Import, importing.take_rows, _REGISTRAR, help="many drafts at once"),
     Verb(
         "catalogue.propose", _a.Stream, proposing.propose, _REGISTRAR, False, "drafts from a stream's tables"
+    ),
+    Verb(
+        "catalogue.handled",
+        _a.DecideWhy,
+        drifting.handle,
+        _REGISTRAR,
+        help="a change of a table is dealt with",
     ),
     # The department's auditor
     Verb(
@@ -64,6 +72,13 @@ VERBS: Final = (
     Verb("catalogue.departments", _a.Nothing, reading.departments, writes=False, help="who is missing where"),
     Verb(
         "catalogue.notices", _a.Nothing, reading.notices, writes=False, help="what the department is to know"
+    ),
+    Verb(
+        "catalogue.changes",
+        _a.Nothing,
+        drifting.changes,
+        writes=False,
+        help="tables that moved away from their entries",
     ),
     Verb("catalogue.read_notices", _a.Nothing, reading.read_notices, help="they were read"),
     Verb("catalogue.releases", _a.Nothing, releasing.releases, writes=False, help="every release"),

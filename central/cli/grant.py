@@ -171,6 +171,8 @@ def _say(answer: dict[str, Any], as_json: bool) -> None:
         say(f"  {answer['sentence']}")
     if answer.get("feedback_due_us"):
         say(f"  the next report of its use is due on {told.day(answer['feedback_due_us'])}")
+    if changed := answer.get("changed"):
+        say(f"  since {told.day(changed['since_us'])} its table is otherwise: {changed['what']}")
     if answer.get("refusal"):
         say(f"  nothing passes now: {answer['refusal']}")
     say(f"next: exchange-central share explain {answer['consumer']} {answer['resource']}")

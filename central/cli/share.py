@@ -231,6 +231,8 @@ def inbox(
     for each in page["ending"]:
         say(f"{each['grant']} of {each['consumer']} ends on {told.day(each['valid_to_us'])}")
         say(f"  exchange-central share renew {each['grant']} --until YYYY-MM-DD")
+    for each in page["changed"]:
+        say(f"{each['grant_id']} of {each['consumer']}: since {told.day(each['since_us'])} {each['what']}")
     for each in page["vacant"]:
         say(f"{each['name']} ({each['department']}) has no resource administrator")
     if page["next"]:

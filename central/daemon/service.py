@@ -21,6 +21,7 @@ import structlog
 from central.appliers import Appliers
 from central.apply import Applier
 from central.catalogue.describing import ask_everybody
+from central.catalogue.drifting import Drifts
 from central.catalogue.node_part import NodeParts
 from central.daemon.chores import certificate_ends, forget_old
 from central.daemon.disk import Guarded, Room
@@ -40,6 +41,7 @@ from central.rpc.server import Server, Services
 from central.rpc.status import StatusService
 from central.settings import Settings
 from central.sharing.clock import keep_time
+from central.sharing.directed import directed_items
 from central.status import Board, explain
 from central.status.facts import behind
 from central.store import migrate, open_store
@@ -60,6 +62,7 @@ THREADS_STOP_S: Final = 1.0
 ALIVE_S: Final = 5.0
 PUNCTUALITY_S: Final = 5.0
 SHARING_S: Final = 60.0
+DRIFT_S: Final = 20.0
 _HOUR_S: Final = 3600.0
 _DAY_S: Final = 24 * _HOUR_S
 _log = structlog.get_logger()
@@ -88,7 +91,8 @@ class Daemon:
         self._policy = profile.supervision
         self._reads = Reads(self._engine, self._policy.log_share)
         self._punctualities = Punctualities(self._engine, profile, self._reads)
-        self._parts = NodeParts(self._engine, self._signer)
+        binds = profile.catalogue.uncatalogued == "hold"
+        self._parts = NodeParts(self._engine, self._signer, binds, directed_items)
         deliveries = partial(delivery_status, self._engine)
         self._board = Board(
             self._engine,
@@ -225,6 +229,7 @@ class Daemon:
             Job("retention", partial(forget_old, self._engine, settings.ledger.keep_days), _HOUR_S),
             Job("certificates", expiry.check, _HOUR_S, at_start=True),
             Job("shapes", partial(ask_everybody, self._engine), _DAY_S),
+            Job("drift", Drifts(self._engine, profile_of(settings)).look, DRIFT_S),
             Job("catalogue check", check_job_of(settings, self._engine).run, _DAY_S),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -62,5 +62,7 @@ class CataloguePolicy(Section):
     """An entry whose newest update is older than so many of its limits is reported by the check."""
     filing_needed_at: tuple[str, ...]
     """Platform levels that file their catalogue upward (Art. 9)."""
+    uncatalogued: Literal["hold", "note"] = "hold"
+    """A table or column the catalogue does not know: the node keeps it back, or lets it leave."""
     dictionary_version: str
     """Of the lists above; every entry notes which one it was checked against."""

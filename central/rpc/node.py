@@ -47,8 +47,8 @@ class Attested(Protocol):
 class Catalogue(Protocol):
     """What nodes get of the catalogue, and what they say of their tables; blocking."""
 
-    def newest(self) -> int:
-        """The number of the newest release; 0 = none yet."""
+    def told(self, node: str) -> tuple[int, str]:
+        """The number of the newest release, 0 = none yet; and the digest of the node's part of it."""
         ...
 
     def part(self, node: str) -> node_pb2.NodeCatalogue:
@@ -82,7 +82,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         async with answering(context, "Heartbeat"):
             node = await self._door.node(context)
             _check(node, request)
-            commands, release, notices = await self._run(
+            commands, (release, part), notices = await self._run(
                 self._exchange, node, certificate_of(context), request
             )
             return node_pb2.HeartbeatReply(
@@ -92,6 +92,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 release=release,
                 notices=notices,
                 prove_s=self._reads.pace_s(node),
+                part=part,
             )
         raise AssertionError("a call that failed was aborted")
 
@@ -108,7 +109,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
     def _exchange(
         self, node: str, certificate: bytes, request: node_pb2.HeartbeatRequest
-    ) -> tuple[list[node_pb2.Command], int, Sequence[str]]:
+    ) -> tuple[list[node_pb2.Command], tuple[int, str], Sequence[str]]:
         self._reads.take(node, certificate, request.clock_us, request.attestations)
         shapes = list(request.shapes)
         # Evidence and descriptions have tables of their own: whoever reads the report has no use for them.
@@ -118,7 +119,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._catalogue.keep(node, shapes)
         self._reports.finish_commands(node, request.done_commands, request.refused_commands)
         pending = self._reports.pending_commands(node)
-        return pending, self._catalogue.newest(), self._notices(node)
+        return pending, self._catalogue.told(node), self._notices(node)
 
 
 def _check(node: str, request: node_pb2.HeartbeatRequest) -> None:

@@ -8,12 +8,13 @@ from typing import Any, Final, Literal
 from pydantic import Field
 from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select
 
+from central.catalogue.drifting import open_changes
 from central.people import Actor, Role, Turn
 from central.sharing.changes import grant_form
 from central.sharing.grants import grant_row
 from central.sharing.permits import permit
 from central.sharing.requests import Named, document_of, request_row
-from central.sharing.states import FLOWING, GrantState, RequestState
+from central.sharing.states import FLOWING, LIVE, GrantState, RequestState
 from central.sharing.steps import ANY_DEPARTMENT, step_of, steps_of
 from central.sharing.terms import Line
 from central.store.catalogue import ENTRIES, RELEASED
@@ -116,7 +117,8 @@ def inbox(turn: Turn, wanted: Inbox) -> dict[str, Any]:
         about = {"consumer": row.consumer, "resource": row.resource, "name": names.get(row.resource, "")}
         page.append({**shown, **about, "mode": row.mode, "request_kind": row.request_kind})
     following = f"{page[-1]['due_us']}/{page[-1]['request']}" if len(rows) > wanted.most else ""
-    return {"waiting": page, "next": following, "ending": _ending(turn), "vacant": _vacant_for(turn)}
+    about = {"ending": _ending(turn), "vacant": _vacant_for(turn), "changed": _changed(turn)}
+    return {"waiting": page, "next": following, **about}
 
 
 def grants(turn: Turn, wanted: Grants) -> dict[str, Any]:
@@ -154,7 +156,11 @@ def grant(turn: Turn, wanted: OneGrant) -> dict[str, Any]:
     here = (FEEDBACK.c.grant_id == row.grant_id, FEEDBACK.c.submitted_us.is_(None))
     due_us = turn.connection.execute(select(func.min(FEEDBACK.c.due_us)).where(*here)).scalar_one()
     said = {"name": names.get(row.resource, ""), "feedback_due_us": due_us or 0}
-    return {**grant_form(row), **said, "refusal": permit(turn.connection, row.grant_id).refusal(turn.now_us)}
+    about = {
+        "refusal": permit(turn.connection, row.grant_id).refusal(turn.now_us),
+        "changed": open_changes(turn.connection, {row.resource}).get(row.resource),
+    }
+    return {**grant_form(row), **said, **about}
 
 
 def history(turn: Turn, wanted: OneGrant) -> dict[str, Any]:
@@ -250,6 +256,17 @@ def _ending(turn: Turn) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+def _changed(turn: Turn) -> list[dict[str, Any]]:
+    """What the department receives and is otherwise at its provider than the catalogue says (Art. 17)."""
+    table = GRANTS.c
+    query = select(table.grant_id, table.resource, table.consumer).where(
+        table.department == turn.actor.department, table.state.in_(LIVE)
+    )
+    rows = turn.connection.execute(query.order_by(table.grant_id)).all()
+    changed = open_changes(turn.connection, {row.resource for row in rows})
+    return [{**row._mapping, **changed[row.resource]} for row in rows if row.resource in changed]
 
 
 def _vacant_for(turn: Turn) -> list[dict[str, Any]]:

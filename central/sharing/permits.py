@@ -16,7 +16,7 @@ from central.store.grants import GRANTS
 from proto.errors import NotAdmitted
 
 _GRANTS: Final = select(GRANTS, SEEN.label("seen_us"))
-_TERMS: Final = lru_cache(1024)(Terms.model_validate_json)
+read_terms: Final = lru_cache(1024)(Terms.model_validate_json)
 """Read once: a grant is judged for every delivery."""
 
 
@@ -101,7 +101,7 @@ def _permit(row: Row[tuple[object, ...]]) -> Permit:
         stream=row.stream,
         table=row.table_name,
         mode=row.mode,
-        terms=_TERMS(row.terms),
+        terms=read_terms(row.terms),
         secret=bytes(row.secret),
         valid_from_us=row.valid_from_us,
         valid_to_us=row.valid_to_us,

@@ -26,7 +26,7 @@ from proto.v1 import desk_pb2 as proto_dot_v1_dot_desk__pb2
 from proto.v1 import node_pb2 as proto_dot_v1_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14proto/v1/local.proto\x12\x0b\x65xchange.v1\x1a\x13proto/v1/desk.proto\x1a\x13proto/v1/node.proto\"\x12\n\x10GetStatusRequest\"\xd0\x02\n\x0b\x41gentStatus\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nstarted_us\x18\x03 \x01(\x03\x12\x0f\n\x07\x63\x65ntral\x18\x04 \x01(\t\x12\x12\n\nlink_state\x18\x05 \x01(\t\x12\x15\n\rlink_sentence\x18\x06 \x01(\t\x12\x10\n\x08\x65xchange\x18\x07 \x01(\t\x12\x17\n\x0f\x66ree_disk_bytes\x18\x08 \x01(\x04\x12*\n\x07streams\x18\t \x03(\x0b\x32\x19.exchange.v1.StreamReport\x12-\n\x08received\x18\n \x03(\x0b\x32\x1b.exchange.v1.ReceivedReport\x12\x12\n\npull_state\x18\x0b \x01(\t\x12\x15\n\rpull_sentence\x18\x0c \x01(\t\x12\x10\n\x08pull_fix\x18\r \x01(\t\x12\x0f\n\x07notices\x18\x0e \x03(\t\",\n\rStreamRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0b\n\x03who\x18\x02 \x01(\t\":\n\x0cTableRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0b\n\x03who\x18\x03 \x01(\t\"-\n\x0fReceivedRequest\x12\r\n\x05grant\x18\x01 \x01(\t\x12\x0b\n\x03who\x18\x02 \x01(\t\"\x0f\n\rReloadRequest\"\x18\n\x04\x44one\x12\x10\n\x08sentence\x18\x01 \x01(\t\"\'\n\x15ListQuarantineRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\"\x97\x01\n\x0fQuarantineEntry\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05table\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0c\n\x04what\x18\x05 \x01(\t\x12\x0b\n\x03\x66ix\x18\x06 \x01(\t\x12\x0c\n\x04rows\x18\x07 \x01(\x04\x12\x10\n\x08since_us\x18\x08 \x01(\x03\x12\x10\n\x08position\x18\t \x01(\t\"?\n\x0eQuarantineList\x12-\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1c.exchange.v1.QuarantineEntry\"_\n\x15SkipQuarantineRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\x04\x12\x0b\n\x03who\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t2\xc6\x05\n\x05Local\x12\x44\n\tGetStatus\x12\x1d.exchange.v1.GetStatusRequest\x1a\x18.exchange.v1.AgentStatus\x12\x36\n\x05Pause\x12\x1a.exchange.v1.StreamRequest\x1a\x11.exchange.v1.Done\x12\x37\n\x06Resume\x12\x1a.exchange.v1.StreamRequest\x1a\x11.exchange.v1.Done\x12\x38\n\x08Snapshot\x12\x19.exchange.v1.TableRequest\x1a\x11.exchange.v1.Done\x12\x37\n\x06Reload\x12\x1a.exchange.v1.ReloadRequest\x1a\x11.exchange.v1.Done\x12Q\n\x0eListQuarantine\x12\".exchange.v1.ListQuarantineRequest\x1a\x1b.exchange.v1.QuarantineList\x12?\n\x0fRetryQuarantine\x12\x19.exchange.v1.TableRequest\x1a\x11.exchange.v1.Done\x12G\n\x0eSkipQuarantine\x12\".exchange.v1.SkipQuarantineRequest\x1a\x11.exchange.v1.Done\x12@\n\rRetryReceived\x12\x1c.exchange.v1.ReceivedRequest\x1a\x11.exchange.v1.Done\x12\x37\n\x03\x41sk\x12\x18.exchange.v1.DeskRequest\x1a\x16.exchange.v1.DeskReply\x12;\n\x05Verbs\x12\x19.exchange.v1.VerbsRequest\x1a\x17.exchange.v1.VerbsReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14proto/v1/local.proto\x12\x0b\x65xchange.v1\x1a\x13proto/v1/desk.proto\x1a\x13proto/v1/node.proto\"\x12\n\x10GetStatusRequest\"\xad\x03\n\x0b\x41gentStatus\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nstarted_us\x18\x03 \x01(\x03\x12\x0f\n\x07\x63\x65ntral\x18\x04 \x01(\t\x12\x12\n\nlink_state\x18\x05 \x01(\t\x12\x15\n\rlink_sentence\x18\x06 \x01(\t\x12\x10\n\x08\x65xchange\x18\x07 \x01(\t\x12\x17\n\x0f\x66ree_disk_bytes\x18\x08 \x01(\x04\x12*\n\x07streams\x18\t \x03(\x0b\x32\x19.exchange.v1.StreamReport\x12-\n\x08received\x18\n \x03(\x0b\x32\x1b.exchange.v1.ReceivedReport\x12\x12\n\npull_state\x18\x0b \x01(\t\x12\x15\n\rpull_sentence\x18\x0c \x01(\t\x12\x10\n\x08pull_fix\x18\r \x01(\t\x12\x0f\n\x07notices\x18\x0e \x03(\t\x12\x0f\n\x07release\x18\x0f \x01(\x04\x12\x17\n\x0f\x63\x61talogue_state\x18\x10 \x01(\t\x12\x1a\n\x12\x63\x61talogue_sentence\x18\x11 \x01(\t\x12\x15\n\rcatalogue_fix\x18\x12 \x01(\t\",\n\rStreamRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0b\n\x03who\x18\x02 \x01(\t\":\n\x0cTableRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0b\n\x03who\x18\x03 \x01(\t\"-\n\x0fReceivedRequest\x12\r\n\x05grant\x18\x01 \x01(\t\x12\x0b\n\x03who\x18\x02 \x01(\t\"\x0f\n\rReloadRequest\"\x18\n\x04\x44one\x12\x10\n\x08sentence\x18\x01 \x01(\t\"\'\n\x15ListQuarantineRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\"\x97\x01\n\x0fQuarantineEntry\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05table\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0c\n\x04what\x18\x05 \x01(\t\x12\x0b\n\x03\x66ix\x18\x06 \x01(\t\x12\x0c\n\x04rows\x18\x07 \x01(\x04\x12\x10\n\x08since_us\x18\x08 \x01(\x03\x12\x10\n\x08position\x18\t \x01(\t\"?\n\x0eQuarantineList\x12-\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1c.exchange.v1.QuarantineEntry\"_\n\x15SkipQuarantineRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\x04\x12\x0b\n\x03who\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t2\xc6\x05\n\x05Local\x12\x44\n\tGetStatus\x12\x1d.exchange.v1.GetStatusRequest\x1a\x18.exchange.v1.AgentStatus\x12\x36\n\x05Pause\x12\x1a.exchange.v1.StreamRequest\x1a\x11.exchange.v1.Done\x12\x37\n\x06Resume\x12\x1a.exchange.v1.StreamRequest\x1a\x11.exchange.v1.Done\x12\x38\n\x08Snapshot\x12\x19.exchange.v1.TableRequest\x1a\x11.exchange.v1.Done\x12\x37\n\x06Reload\x12\x1a.exchange.v1.ReloadRequest\x1a\x11.exchange.v1.Done\x12Q\n\x0eListQuarantine\x12\".exchange.v1.ListQuarantineRequest\x1a\x1b.exchange.v1.QuarantineList\x12?\n\x0fRetryQuarantine\x12\x19.exchange.v1.TableRequest\x1a\x11.exchange.v1.Done\x12G\n\x0eSkipQuarantine\x12\".exchange.v1.SkipQuarantineRequest\x1a\x11.exchange.v1.Done\x12@\n\rRetryReceived\x12\x1c.exchange.v1.ReceivedRequest\x1a\x11.exchange.v1.Done\x12\x37\n\x03\x41sk\x12\x18.exchange.v1.DeskRequest\x1a\x16.exchange.v1.DeskReply\x12;\n\x05Verbs\x12\x19.exchange.v1.VerbsRequest\x1a\x17.exchange.v1.VerbsReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,25 +36,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSREQUEST']._serialized_start=79
   _globals['_GETSTATUSREQUEST']._serialized_end=97
   _globals['_AGENTSTATUS']._serialized_start=100
-  _globals['_AGENTSTATUS']._serialized_end=436
-  _globals['_STREAMREQUEST']._serialized_start=438
-  _globals['_STREAMREQUEST']._serialized_end=482
-  _globals['_TABLEREQUEST']._serialized_start=484
-  _globals['_TABLEREQUEST']._serialized_end=542
-  _globals['_RECEIVEDREQUEST']._serialized_start=544
-  _globals['_RECEIVEDREQUEST']._serialized_end=589
-  _globals['_RELOADREQUEST']._serialized_start=591
-  _globals['_RELOADREQUEST']._serialized_end=606
-  _globals['_DONE']._serialized_start=608
-  _globals['_DONE']._serialized_end=632
-  _globals['_LISTQUARANTINEREQUEST']._serialized_start=634
-  _globals['_LISTQUARANTINEREQUEST']._serialized_end=673
-  _globals['_QUARANTINEENTRY']._serialized_start=676
-  _globals['_QUARANTINEENTRY']._serialized_end=827
-  _globals['_QUARANTINELIST']._serialized_start=829
-  _globals['_QUARANTINELIST']._serialized_end=892
-  _globals['_SKIPQUARANTINEREQUEST']._serialized_start=894
-  _globals['_SKIPQUARANTINEREQUEST']._serialized_end=989
-  _globals['_LOCAL']._serialized_start=992
-  _globals['_LOCAL']._serialized_end=1702
+  _globals['_AGENTSTATUS']._serialized_end=529
+  _globals['_STREAMREQUEST']._serialized_start=531
+  _globals['_STREAMREQUEST']._serialized_end=575
+  _globals['_TABLEREQUEST']._serialized_start=577
+  _globals['_TABLEREQUEST']._serialized_end=635
+  _globals['_RECEIVEDREQUEST']._serialized_start=637
+  _globals['_RECEIVEDREQUEST']._serialized_end=682
+  _globals['_RELOADREQUEST']._serialized_start=684
+  _globals['_RELOADREQUEST']._serialized_end=699
+  _globals['_DONE']._serialized_start=701
+  _globals['_DONE']._serialized_end=725
+  _globals['_LISTQUARANTINEREQUEST']._serialized_start=727
+  _globals['_LISTQUARANTINEREQUEST']._serialized_end=766
+  _globals['_QUARANTINEENTRY']._serialized_start=769
+  _globals['_QUARANTINEENTRY']._serialized_end=920
+  _globals['_QUARANTINELIST']._serialized_start=922
+  _globals['_QUARANTINELIST']._serialized_end=985
+  _globals['_SKIPQUARANTINEREQUEST']._serialized_start=987
+  _globals['_SKIPQUARANTINEREQUEST']._serialized_end=1082
+  _globals['_LOCAL']._serialized_start=1085
+  _globals['_LOCAL']._serialized_end=1795
 # @@protoc_insertion_point(module_scope)

@@ -13,7 +13,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class AgentStatus(_message.Message):
-    __slots__ = ("node", "version", "started_us", "central", "link_state", "link_sentence", "exchange", "free_disk_bytes", "streams", "received", "pull_state", "pull_sentence", "pull_fix", "notices")
+    __slots__ = ("node", "version", "started_us", "central", "link_state", "link_sentence", "exchange", "free_disk_bytes", "streams", "received", "pull_state", "pull_sentence", "pull_fix", "notices", "release", "catalogue_state", "catalogue_sentence", "catalogue_fix")
     NODE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STARTED_US_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,10 @@ class AgentStatus(_message.Message):
     PULL_SENTENCE_FIELD_NUMBER: _ClassVar[int]
     PULL_FIX_FIELD_NUMBER: _ClassVar[int]
     NOTICES_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    CATALOGUE_STATE_FIELD_NUMBER: _ClassVar[int]
+    CATALOGUE_SENTENCE_FIELD_NUMBER: _ClassVar[int]
+    CATALOGUE_FIX_FIELD_NUMBER: _ClassVar[int]
     node: str
     version: str
     started_us: int
@@ -42,7 +46,11 @@ class AgentStatus(_message.Message):
     pull_sentence: str
     pull_fix: str
     notices: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, node: _Optional[str] = ..., version: _Optional[str] = ..., started_us: _Optional[int] = ..., central: _Optional[str] = ..., link_state: _Optional[str] = ..., link_sentence: _Optional[str] = ..., exchange: _Optional[str] = ..., free_disk_bytes: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[_node_pb2.StreamReport, _Mapping]]] = ..., received: _Optional[_Iterable[_Union[_node_pb2.ReceivedReport, _Mapping]]] = ..., pull_state: _Optional[str] = ..., pull_sentence: _Optional[str] = ..., pull_fix: _Optional[str] = ..., notices: _Optional[_Iterable[str]] = ...) -> None: ...
+    release: int
+    catalogue_state: str
+    catalogue_sentence: str
+    catalogue_fix: str
+    def __init__(self, node: _Optional[str] = ..., version: _Optional[str] = ..., started_us: _Optional[int] = ..., central: _Optional[str] = ..., link_state: _Optional[str] = ..., link_sentence: _Optional[str] = ..., exchange: _Optional[str] = ..., free_disk_bytes: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[_node_pb2.StreamReport, _Mapping]]] = ..., received: _Optional[_Iterable[_Union[_node_pb2.ReceivedReport, _Mapping]]] = ..., pull_state: _Optional[str] = ..., pull_sentence: _Optional[str] = ..., pull_fix: _Optional[str] = ..., notices: _Optional[_Iterable[str]] = ..., release: _Optional[int] = ..., catalogue_state: _Optional[str] = ..., catalogue_sentence: _Optional[str] = ..., catalogue_fix: _Optional[str] = ...) -> None: ...
 
 class StreamRequest(_message.Message):
     __slots__ = ("source", "who")

@@ -251,17 +251,19 @@ class Command(_message.Message):
     def __init__(self, id: _Optional[int] = ..., verb: _Optional[_Union[Command.Verb, str]] = ..., stream: _Optional[str] = ..., table: _Optional[str] = ..., who: _Optional[str] = ...) -> None: ...
 
 class HeartbeatReply(_message.Message):
-    __slots__ = ("clock_us", "commands", "next_s", "release", "notices", "prove_s")
+    __slots__ = ("clock_us", "commands", "next_s", "release", "notices", "prove_s", "part")
     CLOCK_US_FIELD_NUMBER: _ClassVar[int]
     COMMANDS_FIELD_NUMBER: _ClassVar[int]
     NEXT_S_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     NOTICES_FIELD_NUMBER: _ClassVar[int]
     PROVE_S_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
     clock_us: int
     commands: _containers.RepeatedCompositeFieldContainer[Command]
     next_s: int
     release: int
     notices: _containers.RepeatedScalarFieldContainer[str]
     prove_s: int
-    def __init__(self, clock_us: _Optional[int] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., next_s: _Optional[int] = ..., release: _Optional[int] = ..., notices: _Optional[_Iterable[str]] = ..., prove_s: _Optional[int] = ...) -> None: ...
+    part: str
+    def __init__(self, clock_us: _Optional[int] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., next_s: _Optional[int] = ..., release: _Optional[int] = ..., notices: _Optional[_Iterable[str]] = ..., prove_s: _Optional[int] = ..., part: _Optional[str] = ...) -> None: ...

@@ -204,6 +204,11 @@ def test_a_certificate_of_another_authority_is_named(system, tmp_path):
 
 def test_central_may_be_away(system):
     """Capture goes on; push says what it waits for, and both go on by themselves."""
+    system.start()
+    until(system, "IDLE")
+    system.stop()
+    with psycopg.connect(system.business_dsn, autocommit=True) as connection:
+        connection.execute("UPDATE person SET name = '张三' WHERE id = 1")
     system.agent.start()
     report = until(system, "BACKING_OFF")
     assert "not reachable" in report.sentence
@@ -211,6 +216,24 @@ def test_central_may_be_away(system):
     system.central.start()
 
     until(system, "IDLE")
+
+
+def test_nothing_leaves_before_the_platform_was_heard_once(system):
+    """A new node cannot know what may leave, so not even its own exchange database gets a row (SD05.2)."""
+    system.agent.start()
+    eventually(lambda: "nothing leaves before the platform was heard once" in stream(system).sentence)
+    assert stream(system).captured_seq == 0
+    assert "CREATE TABLE" in tables_of(system) and "person" not in tables_of(system)
+    system.central.start()
+
+    until(system, "IDLE")
+
+
+def tables_of(system: System) -> str:
+    """How the exchange database's tables are made."""
+    path = system.home / "agent" / "exchange.db"
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as exchange:
+        return "\n".join(row[0] or "" for row in exchange.execute("SELECT sql FROM sqlite_master"))
 
 
 def test_a_second_sigterm_ends_at_once(system):

@@ -122,6 +122,18 @@ class FolderTable(TableSettings):
         return self
 
     @property
+    def listed(self) -> tuple[str, ...]:
+        """The columns that have a rule."""
+        return tuple(rule.name for rule in self.rules)
+
+    def narrowed(self, columns: tuple[str, ...]) -> Self:
+        """The same table with these rules alone; what else stands in a file is passed over."""
+        rules = tuple(rule for rule in self.rules if rule.name in columns)
+        # Made anew: a copy would bring the shape along that was worked out from the other rules.
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**fields, "rules": rules})
+
+    @property
     def refuses_whole(self) -> bool:
         """Whether one bad row costs the whole file."""
         return (self.reject or ("file" if self.mode == "snapshot" else "rows")) == "file"

@@ -65,6 +65,11 @@ class PollingTable(TableSettings):
     charsets: dict[str, Annotated[str, AfterValidator(_charset)]] = Field(default_factory=dict)
     """How a column's bytes are really written, where the database does not know: GBK in a latin1 column."""
 
+    @property
+    def placed(self) -> tuple[str, ...]:
+        """The watermark tells how far the table was read."""
+        return (self.watermark,) if self.watermark else ()
+
 
 class LoadSettings(Section):
     """The most that reading may cost the database."""

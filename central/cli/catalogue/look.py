@@ -159,6 +159,23 @@ def notices(
     show(table(("when", "", "kind", "code", "says"), rows))
 
 
+@app.command(short_help="Tables that moved away from their entries.")
+def changes(context: typer.Context, as_json: Json = False) -> None:
+    """Tables that are otherwise than their entries say, since when, and who dealt with it (Art. 17)."""
+    with counter(context) as desk:
+        answer = desk.do("catalogue.changes")
+    if as_json:
+        say_json(answer)
+        return
+    rows = [
+        (moment(each["since_us"]), each["state"], each["code"], each["what"], each["who"], each["opinion"])
+        for each in answer
+    ]
+    show(table(("since", "state", "code", "what", "by", "opinion"), rows))
+    if any(each["state"] == "open" for each in answer):
+        say("next: exchange-central catalogue draft FILE, then catalogue handled CODE --opinion TEXT")
+
+
 @app.command(short_help="The interface document, made from the contract.")
 def document(
     context: typer.Context,

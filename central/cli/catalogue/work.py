@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from central.cli.catalogue.group import Codes, Opinion, app, document_in, done, done_each, profile_of
+from central.cli.catalogue.group import (
+    Code,
+    Codes,
+    Opinion,
+    Why,
+    app,
+    document_in,
+    done,
+    done_each,
+    profile_of,
+)
 from central.cli.counter import counter
 from central.cli.output import Json, say, say_json
 from proto.errors import Refused
@@ -88,3 +98,9 @@ def _write(context: typer.Context, out: Path, entries: list[dict[str, Any]]) -> 
         write_text(out, json.dumps(entries, ensure_ascii=False, indent=2) + "\n")
     else:
         write_template(out, profile_of(context).catalogue, entries)
+
+
+@app.command(short_help="Registrar: a change of a table is dealt with.")
+def handled(context: typer.Context, code: Code, opinion: Why, as_json: Json = False) -> None:
+    """Note what was done about a table that moved away from its entry: a new version, or the table is mended (Art. 17)."""
+    done(context, "handled", as_json, code=code, opinion=opinion)
