@@ -12,7 +12,7 @@ from proto.v1 import node_pb2
 
 if TYPE_CHECKING:
     # Only for its types: whoever asks for a status should not wait for a database library to load.
-    from agent.exchange import Reception, Sizes, TableStatus
+    from agent.exchange import Horizon, Reception, Sizes, TableStatus
     from agent.sources.source import Fading, Remark
 
 WORST_FIRST: Final = (
@@ -48,6 +48,8 @@ class View:
     retained_bytes: int = 0
     fading: Fading | None = None
     """The source's log may soon be gone before it was read."""
+    horizon: Horizon | None = None
+    """When no more may wait for central, at the present rate."""
     retention_given_up_us: int = 0
     """When batches were last forgotten before their time, for room; 0 = not since the process started."""
     looking_proves: bool = True
@@ -65,6 +67,7 @@ def report(view: View) -> node_pb2.StreamReport:
     worst = min((view.push, view.capture), key=lambda worker: WORST_FIRST.index(worker.state))
     flows = worst.state in FLOWING
     waiting = max(0, view.captured_seq - view.acknowledged_seq)
+    now, horizon = now_us(), view.horizon if waiting else None
     return node_pb2.StreamReport(
         stream=view.stream,
         state=_flowing_state(view, waiting) if flows else worst.state,
@@ -77,7 +80,7 @@ def report(view: View) -> node_pb2.StreamReport:
         waiting_batches=waiting,
         waiting_bytes=view.sizes.waiting_bytes if waiting else 0,
         source_lag_us=max(0, view.capture.lag_us),
-        push_lag_us=max(0, now_us() - view.sizes.oldest_waiting_us)
+        push_lag_us=max(0, now - view.sizes.oldest_waiting_us)
         if waiting and view.sizes.oldest_waiting_us
         else 0,
         marker_us=view.capture.marker_us,
@@ -87,6 +90,8 @@ def report(view: View) -> node_pb2.StreamReport:
         bytes=view.capture.bytes,
         rows_per_s=view.capture.rows_per_s,
         bytes_per_s=view.capture.bytes_per_s,
+        full_in_us=horizon.left_us(now) if horizon else 0,
+        horizon=horizon.sentence(now) if horizon else "",
         tables=[_table(table, view) for table in _shown(view)],
     )
 

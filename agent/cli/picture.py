@@ -175,6 +175,8 @@ def _facts(stream: node_pb2.StreamReport) -> str:
     ]
     if stream.retained_log_bytes:
         facts.append(f"the source keeps {_size(stream.retained_log_bytes)} for us")
+    if stream.horizon:
+        facts.append(stream.horizon)
     return " · ".join(facts)
 
 

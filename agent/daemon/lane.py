@@ -15,7 +15,7 @@ from agent.capture import Capture, CaptureSettings
 from agent.daemon.catalogue import NeverHeard
 from agent.daemon.settling import settle
 from agent.describing import describe
-from agent.exchange import Exchange, Pause, Sizes
+from agent.exchange import Exchange, Gauge, Pause, Sizes
 from agent.link import Link
 from agent.push import Push, PushLimits
 from agent.settings import Settings
@@ -72,6 +72,7 @@ class Lane:
         self._retained: Retained | None = None
         self._warned_at = 0
         self._fading: Fading | None = None
+        self._gauge = Gauge()
         self._no_capture, self._no_push = threading.Event(), threading.Event()
         self._settled: Bound[Any] | None = None
         self._push = Push(exchange, around.link, push_limits(settings))
@@ -231,6 +232,7 @@ class Lane:
                 tables=self.exchange.tables(),
                 retained_bytes=self._retained.bytes if self._retained else 0,
                 fading=self._fading,
+                horizon=self._gauge.horizon(),
                 retention_given_up_us=self.exchange.room.retention_given_up_us,
                 looking_proves=self._reader.traits.looking_proves,
                 captured=frozenset(table.catalogued for table in self._source.tables),
@@ -260,6 +262,10 @@ class Lane:
         except Halt:
             # Not the stream's writer, or not yet: then there is nothing to forget, and capture says why.
             return
+
+    def watch_room(self) -> None:
+        """Look how full the outbox and its volume are, so that people hear when they will be."""
+        self._gauge.note(self.exchange.room.level(self.exchange.sizes().waiting_bytes))
 
     def watch_source(self) -> None:
         """Look at what the source keeps for us; warn, and give up our place before its disk is full (C10)."""

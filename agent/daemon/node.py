@@ -258,6 +258,7 @@ class Node:
         self._jobs.every(CERTIFICATE_EVERY_S, "certificate", CertificateWatch(self._link.identity).look)
         for lane in self._lanes.values():
             self._jobs.every(PRUNE_EVERY_S, f"retention {lane.name}", self._once_prepared(lane.prune))
+            self._jobs.every(WATCH_EVERY_S, f"room {lane.name}", self._once_prepared(lane.watch_room))
             self._jobs.every(WATCH_EVERY_S, f"source {lane.name}", self._once_prepared(lane.watch_source))
 
     def _once_prepared(self, job: Callable[[], None]) -> Callable[[], None]:

@@ -4,6 +4,7 @@ from agent.exchange.ballast import Ballast
 from agent.exchange.catalogued import Catalogued, Signed
 from agent.exchange.checkpoints import Checkpoint, Pause
 from agent.exchange.exchange import Exchange
+from agent.exchange.horizon import Gauge, Horizon
 from agent.exchange.outbox import Sizes
 from agent.exchange.quarantine import Entry
 from agent.exchange.received import Received
@@ -20,6 +21,8 @@ __all__ = [
     "CopyState",
     "Entry",
     "Exchange",
+    "Gauge",
+    "Horizon",
     "Parcel",
     "Pause",
     "Received",

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Engine
 
 from agent.exchange.checkpoints import Mark, now_us
+from agent.exchange.horizon import Level
 from agent.exchange.place import Place
 from proto.errors import DiskBlocked
 
@@ -72,6 +73,12 @@ class Room:
         """How much could be used before capture has to wait; less than nothing when it has to."""
         volume = self._place.free_and_total(self._engine)
         return volume[0] - self._least(volume[1]) if volume else 0
+
+    def level(self, waiting_bytes: int) -> Level:
+        """How full it is now, with so much waiting for central."""
+        volume = self._place.free_and_total(self._engine)
+        spare = volume[0] - self._least(volume[1]) if volume else None
+        return Level(now_us(), waiting_bytes, self._limits.outbox_bytes, spare)
 
     def demand(self, forget: Callable[[], int]) -> None:
         """Raise DiskBlocked when too little is free on the volume.

@@ -180,7 +180,8 @@ _ASK_AGENT: Final = "see 'exchange-agent status' on the department's server"
 def _push(stream: StreamFacts, node: NodeFacts, silence: Silence | None) -> status_pb2.Leg:
     reported, held = stream.reported, stream.intake
     if held.state not in _WELL:
-        return _leg("push", held.state, reported.push_lag_us, held.sentence, "platform", held.fix)
+        sentence = _horizon(reported, held.sentence)
+        return _leg("push", held.state, reported.push_lag_us, sentence, "platform", held.fix)
     if silence is not None:
         late_us = node.now_us - silence.since_us if silence.since_us else 0
         fix = "check that the agent runs and that its network reaches this platform"
@@ -190,8 +191,13 @@ def _push(stream: StreamFacts, node: NodeFacts, silence: Silence | None) -> stat
         return _leg(
             "push", State.RUNNING, 0, f"accepted up to {stream.accepted_seq}, nothing is waiting", "nobody"
         )
-    sentence = f"{waiting} batches ({reported.waiting_bytes} bytes) wait at the node"
+    sentence = _horizon(reported, f"{waiting} batches ({reported.waiting_bytes} bytes) wait at the node")
     return _leg("push", State.RUNNING, reported.push_lag_us, sentence, "nobody")
+
+
+def _horizon(reported: node_pb2.StreamReport, sentence: str) -> str:
+    """When the node will have to wait, as it last said."""
+    return f"{sentence}; {reported.horizon}" if reported.horizon else sentence
 
 
 def _apply(stream: StreamFacts, node: NodeFacts) -> status_pb2.Leg:

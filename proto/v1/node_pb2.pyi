@@ -65,7 +65,17 @@ class TableShape(_message.Message):
     def __init__(self, stream: _Optional[str] = ..., table: _Optional[str] = ..., columns: _Optional[_Iterable[_Union[_batch_pb2.ColumnSchema, _Mapping]]] = ..., key: _Optional[_Iterable[str]] = ..., captured: _Optional[_Iterable[str]] = ..., trouble: _Optional[str] = ...) -> None: ...
 
 class TableReport(_message.Message):
-    __slots__ = ("table", "state", "code", "sentence", "fix", "rows_copied", "rows_expected", "read_us")
+    __slots__ = ("table", "state", "code", "sentence", "fix", "rows_copied", "rows_expected", "read_us", "deletes", "compared_every_s")
+    class Deletes(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNSAID: _ClassVar[TableReport.Deletes]
+        SEEN: _ClassVar[TableReport.Deletes]
+        COMPARED: _ClassVar[TableReport.Deletes]
+        UNSEEN: _ClassVar[TableReport.Deletes]
+    UNSAID: TableReport.Deletes
+    SEEN: TableReport.Deletes
+    COMPARED: TableReport.Deletes
+    UNSEEN: TableReport.Deletes
     TABLE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
@@ -74,6 +84,8 @@ class TableReport(_message.Message):
     ROWS_COPIED_FIELD_NUMBER: _ClassVar[int]
     ROWS_EXPECTED_FIELD_NUMBER: _ClassVar[int]
     READ_US_FIELD_NUMBER: _ClassVar[int]
+    DELETES_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_EVERY_S_FIELD_NUMBER: _ClassVar[int]
     table: str
     state: str
     code: str
@@ -82,10 +94,12 @@ class TableReport(_message.Message):
     rows_copied: int
     rows_expected: int
     read_us: int
-    def __init__(self, table: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., rows_copied: _Optional[int] = ..., rows_expected: _Optional[int] = ..., read_us: _Optional[int] = ...) -> None: ...
+    deletes: TableReport.Deletes
+    compared_every_s: int
+    def __init__(self, table: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., rows_copied: _Optional[int] = ..., rows_expected: _Optional[int] = ..., read_us: _Optional[int] = ..., deletes: _Optional[_Union[TableReport.Deletes, str]] = ..., compared_every_s: _Optional[int] = ...) -> None: ...
 
 class StreamReport(_message.Message):
-    __slots__ = ("stream", "state", "code", "sentence", "fix", "position", "captured_seq", "acknowledged_seq", "waiting_batches", "waiting_bytes", "source_lag_us", "push_lag_us", "marker_us", "retained_log_bytes", "rows", "bytes", "rows_per_s", "bytes_per_s", "tables", "read_us")
+    __slots__ = ("stream", "state", "code", "sentence", "fix", "position", "captured_seq", "acknowledged_seq", "waiting_batches", "waiting_bytes", "source_lag_us", "push_lag_us", "marker_us", "retained_log_bytes", "rows", "bytes", "rows_per_s", "bytes_per_s", "tables", "read_us", "full_in_us", "horizon")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
@@ -106,6 +120,8 @@ class StreamReport(_message.Message):
     BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
     TABLES_FIELD_NUMBER: _ClassVar[int]
     READ_US_FIELD_NUMBER: _ClassVar[int]
+    FULL_IN_US_FIELD_NUMBER: _ClassVar[int]
+    HORIZON_FIELD_NUMBER: _ClassVar[int]
     stream: str
     state: str
     code: str
@@ -126,7 +142,9 @@ class StreamReport(_message.Message):
     bytes_per_s: float
     tables: _containers.RepeatedCompositeFieldContainer[TableReport]
     read_us: int
-    def __init__(self, stream: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., position: _Optional[str] = ..., captured_seq: _Optional[int] = ..., acknowledged_seq: _Optional[int] = ..., waiting_batches: _Optional[int] = ..., waiting_bytes: _Optional[int] = ..., source_lag_us: _Optional[int] = ..., push_lag_us: _Optional[int] = ..., marker_us: _Optional[int] = ..., retained_log_bytes: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., rows_per_s: _Optional[float] = ..., bytes_per_s: _Optional[float] = ..., tables: _Optional[_Iterable[_Union[TableReport, _Mapping]]] = ..., read_us: _Optional[int] = ...) -> None: ...
+    full_in_us: int
+    horizon: str
+    def __init__(self, stream: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., position: _Optional[str] = ..., captured_seq: _Optional[int] = ..., acknowledged_seq: _Optional[int] = ..., waiting_batches: _Optional[int] = ..., waiting_bytes: _Optional[int] = ..., source_lag_us: _Optional[int] = ..., push_lag_us: _Optional[int] = ..., marker_us: _Optional[int] = ..., retained_log_bytes: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., rows_per_s: _Optional[float] = ..., bytes_per_s: _Optional[float] = ..., tables: _Optional[_Iterable[_Union[TableReport, _Mapping]]] = ..., read_us: _Optional[int] = ..., full_in_us: _Optional[int] = ..., horizon: _Optional[str] = ...) -> None: ...
 
 class ReceivedReport(_message.Message):
     __slots__ = ("grant", "state", "code", "sentence", "fix", "version", "resource", "resource_name", "stream", "table", "purpose", "valid_to_us", "generation", "seq", "source_seq", "receipt", "rows", "bytes", "last_commit_us", "received_us", "proven_us", "rows_copied", "rows_expected", "place", "imports")

@@ -37,6 +37,22 @@ def test_a_full_outbox_blocks_and_heals(opened: Callable[..., Exchange]) -> None
     assert exchange.checkpoint().head.seq == position
 
 
+def test_how_full_it_is(opened: Callable[..., Exchange]) -> None:
+    """What waits, what may, and what is left of the volume before capture has to wait (SD12.3)."""
+    exchange = opened(StoreLimits(min_free_bytes=0, outbox_bytes=64 * 1024**2))
+    exchange.start()
+    before = exchange.room.level(exchange.sizes().waiting_bytes)
+    exchange.commit([both(1, *range(100))])
+    after = exchange.room.level(exchange.sizes().waiting_bytes)
+    assert (before.waiting_bytes, after.outbox_bytes) == (0, 64 * 1024**2)
+    assert after.waiting_bytes == exchange.sizes().waiting_bytes > 100
+    assert after.at_us > before.at_us
+    free = exchange.room.free_bytes()
+    assert (after.spare_bytes is None) == (free is None)
+    exchange.acknowledge(exchange.checkpoint().head.seq)
+    assert exchange.room.level(exchange.sizes().waiting_bytes).waiting_bytes == 0
+
+
 @pytest.mark.parametrize("exchange_url", ["sqlite"], indirect=True)
 def test_a_file_that_cannot_grow_blocks_and_heals(exchange: Exchange) -> None:
     """What the disk refuses is rolled back whole; the next commit after room came passes (E3)."""

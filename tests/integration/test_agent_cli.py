@@ -11,6 +11,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import yaml
 from agent.cli.console import socket_of
 from agent.local import LocalClient, NotRunning
 from central.ca import Authority, make_authority
+from central.store.names import room_of
 from demo.system import System, attempt, command
 from proto.v1 import node_pb2
 from tests.support.central import eventually
@@ -202,8 +204,8 @@ def test_a_certificate_of_another_authority_is_named(system, tmp_path):
     assert "另一个 CA" in until(system, "CREDENTIAL").sentence
 
 
-def test_central_may_be_away(system):
-    """Capture goes on; push says what it waits for, and both go on by themselves."""
+def test_central_may_be_away(system, database):
+    """Capture goes on; push says what it waits for, and both go on by themselves until everything arrived (SD12.3)."""
     system.start()
     until(system, "IDLE")
     system.stop()
@@ -213,9 +215,17 @@ def test_central_may_be_away(system):
     report = until(system, "BACKING_OFF")
     assert "not reachable" in report.sentence
     eventually(lambda: stream(system).waiting_batches > 0)
+    with psycopg.connect(database, autocommit=True) as business:
+        for row in range(501, 521):
+            captured = stream(system).captured_seq
+            business.execute("INSERT INTO person VALUES (%s, '晚到')", (row,))
+            eventually(lambda captured=captured: stream(system).captured_seq > captured)
     system.central.start()
 
-    until(system, "IDLE")
+    assert until(system, "IDLE").waiting_batches == 0
+    with closing(sqlite3.connect(system.home / "central" / "central.db")) as central:
+        query = f'SELECT count(*), sum(name = ?) FROM "{room_of(stream(system).stream)}.person"'  # noqa: S608
+        assert central.execute(query, ("晚到",)).fetchone() == (520, 20)
 
 
 def test_nothing_leaves_before_the_platform_was_heard_once(system):

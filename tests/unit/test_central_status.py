@@ -114,6 +114,16 @@ def test_what_waits_to_be_applied_is_timed_from_its_acceptance() -> None:
     assert "2 accepted batches" in leg(stream, "apply").sentence
 
 
+def test_the_push_leg_says_when_the_node_has_to_wait() -> None:
+    """As the node last said, also when central itself refuses its batches; nothing of it once nothing waits (SD12.3)."""
+    said = "exchange disk full in 31 h at the present rate; nothing is dropped, capture waits then"
+    waiting = node_pb2.StreamReport(state="RUNNING", waiting_batches=3, full_in_us=1, horizon=said)
+    assert leg(seen(replace(STREAM, reported=waiting)), "push").sentence.endswith(said)
+    held = replace(STREAM, reported=waiting, intake=Held("DIVERGED", "DIVERGED", "two pasts", "release"))
+    assert leg(seen(held), "push").sentence == f"two pasts; {said}"
+    assert "full" not in leg(seen(), "push").sentence
+
+
 def test_the_explanation_has_a_line_for_every_leg() -> None:
     """Which leg, how late, why, whose move, what to do."""
     stream = seen(replace(STREAM, apply=Held("QUARANTINE", "QUARANTINE", "batch 8 does not fit", "skip it")))
