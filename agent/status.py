@@ -56,6 +56,8 @@ class View:
     """Whether finding nothing new at the source says anything about the department's data."""
     captured: frozenset[str] | None = None
     """The tables in the settings; others were captured once and are not shown. None = all."""
+    deletes_every_s: Mapping[str, float | None] = field(default_factory=dict)
+    """How often deletes are found, by table; 0 = with every other change, None = never."""
     remarks: Mapping[str, Remark] = field(default_factory=dict)
     """What the source leaves to people, by table; the table flows nevertheless."""
     read_at: Mapping[str, int] = field(default_factory=dict)
@@ -212,7 +214,7 @@ def _shown(view: View) -> list[TableStatus]:
 
 
 def _table(table: TableStatus, view: View) -> node_pb2.TableReport:
-    remark = view.remarks.get(table.name)
+    remark, deletes_every_s = view.remarks.get(table.name), view.deletes_every_s.get(table.name, 0.0)
     return node_pb2.TableReport(
         table=table.name,
         state=table.state,
@@ -222,4 +224,12 @@ def _table(table: TableStatus, view: View) -> node_pb2.TableReport:
         rows_copied=table.copy.rows_copied,
         rows_expected=table.copy.rows_expected,
         read_us=0 if view.looking_proves else min(view.read_at.get(table.name, 0), now_us()),
+        deletes=_deletes(deletes_every_s),
+        compared_every_s=round(deletes_every_s or 0),
     )
+
+
+def _deletes(every_s: float | None) -> node_pb2.TableReport.Deletes:
+    if every_s is None:
+        return node_pb2.TableReport.UNSEEN
+    return node_pb2.TableReport.COMPARED if every_s else node_pb2.TableReport.SEEN

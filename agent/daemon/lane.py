@@ -236,6 +236,7 @@ class Lane:
                 retention_given_up_us=self.exchange.room.retention_given_up_us,
                 looking_proves=self._reader.traits.looking_proves,
                 captured=frozenset(table.catalogued for table in self._source.tables),
+                deletes_every_s={table.catalogued: table.deletes_every_s for table in self._source.tables},
                 remarks=self._remarks(),
                 read_at=self._reader.read_at() if isinstance(self._reader, Dated) else {},
             )

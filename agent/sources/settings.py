@@ -50,6 +50,11 @@ class TableSettings(Section):
         return schema or "public", name
 
     @property
+    def deletes_every_s(self) -> float | None:
+        """How often deletes are found; 0 = with every other change, None = never."""
+        return 0.0
+
+    @property
     def catalogued(self) -> str:
         """The name every other side knows the table by."""
         return self.name or self.place[1]

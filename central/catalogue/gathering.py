@@ -14,13 +14,15 @@ from sqlalchemy import Connection, select
 from central.catalogue.differences import name_key
 from central.catalogue.entry import Entry
 from central.catalogue.keeping import IS_NEWEST, Kept
+from central.catalogue.reported import reports_of
+from central.catalogue.reported import table_in as reported_in
 from central.catalogue.rules import Facts, Live, Offices
 from central.catalogue.rules.facts import LiveColumn
 from central.people import Role, Turn
 from central.store.catalogue import ENTRIES, SHAPES
 from central.store.names import room_of
 from central.store.office import PERSON_ROLES, PERSONS
-from central.store.tables import APPLIED, NODES
+from central.store.tables import APPLIED
 from proto.errors import Refused
 from proto.v1 import node_pb2
 from replica.looking import Seen, repeats, table_in, tables_in
@@ -119,7 +121,8 @@ def _lives(connection: Connection, found: Sequence[Kept]) -> dict[str, Live]:
     streams = {binding.stream for binding in bound.values()}
     shapes = shapes_of(connection, streams, {binding.table for binding in bound.values()})
     tables = {stream: _tables(connection, stream) for stream in streams}
-    updated = _updated(connection, streams)
+    reports = reports_of(connection, streams)
+    updated = _updated(connection, reports, streams)
     lives: dict[str, Live] = {each.code: Live() for each in found}
     for each in found:
         if (binding := bound.get(each.code)) is None:
@@ -139,6 +142,7 @@ def _lives(connection: Connection, found: Sequence[Kept]) -> dict[str, Live]:
             answers,
             updated.get(binding.stream, 0),
             *sampled,
+            reported_in(reports.get(binding.stream), binding.table),
         )
     return lives
 
@@ -179,14 +183,13 @@ def _tables(connection: Connection, stream: str) -> set[str]:
         return set()
 
 
-def _updated(connection: Connection, streams: Iterable[str]) -> dict[str, int]:
+def _updated(
+    connection: Connection, reports: Mapping[str, node_pb2.StreamReport], streams: Iterable[str]
+) -> dict[str, int]:
     """When each stream last brought something, or was last proven read to its end."""
     wanted = set(streams)
     applied = select(APPLIED.c.stream, APPLIED.c.last_commit_us).where(APPLIED.c.stream.in_(wanted))
     newest = {row.stream: row.last_commit_us for row in connection.execute(applied)}
-    nodes = select(NODES.c.report).where(NODES.c.node.in_({name.partition("/")[0] for name in wanted}))
-    for report in connection.scalars(nodes):
-        for each in node_pb2.HeartbeatRequest.FromString(report or b"").streams:
-            if each.stream in wanted:
-                newest[each.stream] = max(newest.get(each.stream, 0), each.marker_us)
+    for each in reports.values():
+        newest[each.stream] = max(newest.get(each.stream, 0), each.marker_us)
     return newest

@@ -11,6 +11,7 @@ from central.catalogue.arguments import Drafts, Nothing, One, Page
 from central.catalogue.differences import differences
 from central.catalogue.gathering import offices_of
 from central.catalogue.keeping import IS_NEWEST, Kept, history, kept
+from central.catalogue.reported import UNSEEN, deletes_of
 from central.catalogue.rules import Offices
 from central.catalogue.states import ON_ITS_WAY, WHOSE_MOVE
 from central.people import Role, Turn
@@ -62,6 +63,7 @@ def show(turn: Turn, told: One) -> dict[str, Any]:
         "dictionary": found.dictionary,
         "verification": found.verification or None,
         "registration_no": found.registration_no,
+        "deletes": _deletes(turn, found),
         "entry": found.entry.model_dump(mode="json"),
     }
     if found.provider_text is None:
@@ -71,6 +73,13 @@ def show(turn: Turn, told: One) -> dict[str, Any]:
         for each in differences(found.provider_text, found.entry)
     ]
     return {**said, "adjusted_by": found.adjusted_by, "adjusted": sides}
+
+
+def _deletes(turn: Turn, found: Kept) -> str:
+    """How deletes at the source are seen, where that is less than with every other change (SD12.6)."""
+    binding = found.entry.binding
+    said = deletes_of(turn.connection, binding.stream, binding.table) if binding else ""
+    return said or ("" if found.entry.deletes_rows else UNSEEN)
 
 
 def show_history(turn: Turn, told: One) -> list[dict[str, Any]]:

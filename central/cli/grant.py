@@ -173,6 +173,13 @@ def _say(answer: dict[str, Any], as_json: bool) -> None:
         say(f"  the next report of its use is due on {told.day(answer['feedback_due_us'])}")
     if changed := answer.get("changed"):
         say(f"  since {told.day(changed['since_us'])} its table is otherwise: {changed['what']}")
+    if answer.get("deletes"):
+        say(f"  {answer['deletes']}")
+    if heard := answer.get("received"):
+        when = moment(heard["heard_us"]) if heard["heard_us"] else "never"
+        say(f"  at the consumer: {heard['state']}, {heard['sentence']} (heard {when})")
+        if heard["whose_move"] != "nobody":
+            say(f"    the {heard['whose_move']}'s move{': ' if heard['fix'] else ''}{heard['fix']}")
     if answer.get("refusal"):
         say(f"  nothing passes now: {answer['refusal']}")
     say(f"next: exchange-central share explain {answer['consumer']} {answer['resource']}")

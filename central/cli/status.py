@@ -151,6 +151,11 @@ def _why(node: status_pb2.NodeStatus) -> list[str]:
         f"{each.grant} {each.state}: {each.sentence}" for each in node.deliveries if each.state not in WELL
     ]
     lines += [f"{node.node}: {each}" for each in node.notices]
+    lines += [
+        f"{each.grant} at {node.node} {each.received.state}: {each.received.sentence}"
+        for each in node.deliveries
+        if each.received.whose_move == "consumer"
+    ]
     return [*lines, f"  → exchange-central explain {node.node}"] if lines else []
 
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine
 
+from central.catalogue.reported import deletes_of
 from central.delivery import booking, calls, cursor, sent
 from central.delivery.booking import Dispatch, Order, Outdated, Withheld
 from central.delivery.cursor import Cursor, Place, Standing
@@ -39,6 +40,8 @@ FOLLOW_BATCHES: Final = 256
 """So many batches that hold nothing for a grant are passed over before that is written down."""
 WRITE_DOWN_S: Final = 30.0
 """How far the ledger was followed without finding anything is written down so often, at most."""
+ASK_AGAIN_S: Final = 30.0
+"""How often the provider's last word on deletes is looked up; it changes with the settings of its agent."""
 _RUNNING: Final = Standing(State.RUNNING)
 _COPYING: Final = Standing(State.SNAPSHOT)
 _IDLE: Final = Standing(State.IDLE)
@@ -63,6 +66,8 @@ class Step:
     reason: str = ""
     """Why the generation under way was begun."""
     resource_name: str = ""
+    deletes: str = ""
+    """What the consumer is to know of deletes at the source."""
     dispatch: Dispatch | None = None
     source_seq: int = 0
     """How far the provider's stream was followed."""
@@ -110,6 +115,7 @@ class Courier:
         self._permit: Permit | None = None
         self._lens: Lens | None = None
         self._reason = ""
+        self._deletes, self._deletes_at_s = "", -ASK_AGAIN_S
         self._write_down_at_s = time.monotonic() + WRITE_DOWN_S
 
     def close(self) -> None:
@@ -196,6 +202,7 @@ class Courier:
         if found is None:
             raise Refused("the grant's cursor is gone", where=self.grant)
         self._reason = found.reason
+        self._look_up_deletes(connection, granted)
         if why := booking.withheld(connection, granted, now) or found.hold:
             return why
         try:
@@ -210,6 +217,11 @@ class Courier:
             return left.wait
         self._order = Order(granted, lens, found, self._ahead or found.place, left)
         return self._order
+
+    def _look_up_deletes(self, connection: Connection, granted: Permit) -> None:
+        if time.monotonic() - self._deletes_at_s >= ASK_AGAIN_S:
+            self._deletes = deletes_of(connection, granted.stream, granted.table)
+            self._deletes_at_s = time.monotonic()
 
     def _find(self, connection: Connection, order: Order, may_send: bool) -> _Find:
         if reason := self._reason_to_begin(order.cursor, order.lens):
@@ -337,4 +349,4 @@ class Courier:
         order = self._order
         followed = self._ahead or (order.followed if order else None)
         source_seq = dispatch.message.source_seq if dispatch else followed.source_seq if followed else 0
-        return Step(standing, self._permit, self._reason, name, dispatch, source_seq, more)
+        return Step(standing, self._permit, self._reason, name, self._deletes, dispatch, source_seq, more)

@@ -261,11 +261,14 @@ def granted(step: Step) -> exchange_pb2.Granted | None:
     if standing.code == Withheld.code:
         # Who receives has no command of the platform, but can ask its desk.
         fix = f"exchange-agent ask share.explain consumer={permit.consumer} resource={permit.resource} --person NAME"
+    sentence = f"{sentence} — {fix}" if sentence and fix else sentence
+    if state in FLOWING and step.deletes:
+        sentence = "; ".join(filter(None, (sentence, step.deletes)))
     return exchange_pb2.Granted(
         grant=permit.grant,
         version=permit.version,
         state=state,
-        sentence=f"{sentence} — {fix}" if sentence and fix else sentence,
+        sentence=sentence,
         resource=permit.resource,
         resource_name=step.resource_name,
         stream=permit.stream,

@@ -9,9 +9,11 @@ from pydantic import Field
 from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select
 
 from central.catalogue.drifting import open_changes
+from central.catalogue.reported import deletes_of
 from central.people import Actor, Role, Turn
 from central.sharing.changes import grant_form
 from central.sharing.grants import grant_row
+from central.sharing.heard import consumers_leg
 from central.sharing.permits import permit
 from central.sharing.requests import Named, document_of, request_row
 from central.sharing.states import FLOWING, LIVE, GrantState, RequestState
@@ -156,6 +158,10 @@ def grant(turn: Turn, wanted: OneGrant) -> dict[str, Any]:
     here = (FEEDBACK.c.grant_id == row.grant_id, FEEDBACK.c.submitted_us.is_(None))
     due_us = turn.connection.execute(select(func.min(FEEDBACK.c.due_us)).where(*here)).scalar_one()
     said = {"name": names.get(row.resource, ""), "feedback_due_us": due_us or 0}
+    said["received"] = (
+        consumers_leg(turn.connection, row) if row.mode == "exchange" and row.state in FLOWING else None
+    )
+    said["deletes"] = deletes_of(turn.connection, row.stream, row.table_name)
     about = {
         "refusal": permit(turn.connection, row.grant_id).refusal(turn.now_us),
         "changed": open_changes(turn.connection, {row.resource}).get(row.resource),

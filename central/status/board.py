@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from central.status.explain import node_state, silence_of, stream_status
+from central.status.explain import node_state, silence_of, stream_status, with_received
 from central.status.facts import NodeFacts, StreamFacts, counters, held_by, read_facts
 from proto.errors import ExchangeError, Refused
 from proto.v1 import status_pb2
@@ -107,7 +107,7 @@ class Board:
             revoked=node.revoked,
             version=node.version,
             streams=streams,
-            deliveries=deliveries.get(node.node, ()),
+            deliveries=[with_received(each, node, silence) for each in deliveries.get(node.node, ())],
             notices=notices.get(node.node, ()),
         )
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from central.sharing import heard
+from central.sharing.states import FLOWING
 from central.status.facts import Held, NodeFacts, StreamFacts
 from proto.states import MEANING, State
 from proto.v1 import node_pb2, status_pb2
@@ -123,7 +125,28 @@ def explain(status: status_pb2.NodeStatus) -> list[str]:
     lines = [f"{status.node}: {status.state} — {status.sentence}"]
     for stream in status.streams:
         lines += [f"{stream.stream} {_line(leg)}" for leg in stream.legs]
-    return [*lines, *(delivery_line(each) for each in status.deliveries), *status.notices]
+    for each in status.deliveries:
+        lines.append(delivery_line(each))
+        if each.HasField("received"):
+            lines.append(f"{each.grant} {_line(each.received)}")
+    return [*lines, *status.notices]
+
+
+def with_received(
+    each: status_pb2.DeliveryStatus, node: NodeFacts, silence: Silence | None
+) -> status_pb2.DeliveryStatus:
+    """A grant's delivery together with its consumer's leg, as the node last said."""
+    if each.grant_state not in FLOWING:
+        # Of what has ended, nodes say nothing any more.
+        return each
+    sent = heard.Sent(each.generation, each.seq, each.acknowledged_seq, each.last_us)
+    leg = heard.leg(node.received.get(each.grant), sent, node.now_us)
+    if silence is not None:
+        before = f", last said: {leg.sentence}" if each.grant in node.received else ""
+        leg.state, leg.sentence, leg.whose_move = State.BACKING_OFF, f"{silence.sentence}{before}", "network"
+        leg.fix = "check that the agent runs and that its network reaches this platform"
+    each.received.CopyFrom(leg)
+    return each
 
 
 def delivery_line(each: status_pb2.DeliveryStatus) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +58,8 @@ class NodeFacts:
     revoked: bool = False
     version: str = ""
     streams: tuple[StreamFacts, ...] = ()
+    received: Mapping[str, node_pb2.ReceivedReport] = field(default_factory=dict)
+    """What it last said of each grant."""
 
 
 def read_facts(engine: Engine, node: str | None = None) -> list[NodeFacts]:
@@ -149,6 +152,7 @@ def _node(row: _Row, moment: int, streams: list[_Row], end: int) -> NodeFacts:
         revoked=row.revoked_us is not None,
         version=report.version,
         streams=tuple(known),
+        received={each.grant: each for each in report.received},
     )
 
 

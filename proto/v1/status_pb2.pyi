@@ -58,7 +58,7 @@ class CentralStream(_message.Message):
     def __init__(self, stream: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., accepted_seq: _Optional[int] = ..., applied_seq: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., rows_per_s: _Optional[float] = ..., bytes_per_s: _Optional[float] = ..., last_commit_us: _Optional[int] = ..., applied_at_us: _Optional[int] = ..., legs: _Optional[_Iterable[_Union[Leg, _Mapping]]] = ..., reported: _Optional[_Union[_node_pb2.StreamReport, _Mapping]] = ...) -> None: ...
 
 class DeliveryStatus(_message.Message):
-    __slots__ = ("grant", "grant_state", "resource", "stream", "table", "state", "code", "sentence", "fix", "generation", "reason", "seq", "acknowledged_seq", "source_seq", "behind", "lag_us", "copying", "rows_copied", "rows_expected", "deliveries", "rows", "bytes", "last_us", "commit_us")
+    __slots__ = ("grant", "grant_state", "resource", "stream", "table", "state", "code", "sentence", "fix", "generation", "reason", "seq", "acknowledged_seq", "source_seq", "behind", "lag_us", "copying", "rows_copied", "rows_expected", "deliveries", "rows", "bytes", "last_us", "commit_us", "received")
     GRANT_FIELD_NUMBER: _ClassVar[int]
     GRANT_STATE_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +83,7 @@ class DeliveryStatus(_message.Message):
     BYTES_FIELD_NUMBER: _ClassVar[int]
     LAST_US_FIELD_NUMBER: _ClassVar[int]
     COMMIT_US_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
     grant: str
     grant_state: str
     resource: str
@@ -107,7 +108,8 @@ class DeliveryStatus(_message.Message):
     bytes: int
     last_us: int
     commit_us: int
-    def __init__(self, grant: _Optional[str] = ..., grant_state: _Optional[str] = ..., resource: _Optional[str] = ..., stream: _Optional[str] = ..., table: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., generation: _Optional[int] = ..., reason: _Optional[str] = ..., seq: _Optional[int] = ..., acknowledged_seq: _Optional[int] = ..., source_seq: _Optional[int] = ..., behind: _Optional[int] = ..., lag_us: _Optional[int] = ..., copying: _Optional[bool] = ..., rows_copied: _Optional[int] = ..., rows_expected: _Optional[int] = ..., deliveries: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., last_us: _Optional[int] = ..., commit_us: _Optional[int] = ...) -> None: ...
+    received: Leg
+    def __init__(self, grant: _Optional[str] = ..., grant_state: _Optional[str] = ..., resource: _Optional[str] = ..., stream: _Optional[str] = ..., table: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., generation: _Optional[int] = ..., reason: _Optional[str] = ..., seq: _Optional[int] = ..., acknowledged_seq: _Optional[int] = ..., source_seq: _Optional[int] = ..., behind: _Optional[int] = ..., lag_us: _Optional[int] = ..., copying: _Optional[bool] = ..., rows_copied: _Optional[int] = ..., rows_expected: _Optional[int] = ..., deliveries: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., last_us: _Optional[int] = ..., commit_us: _Optional[int] = ..., received: _Optional[_Union[Leg, _Mapping]] = ...) -> None: ...
 
 class NodeStatus(_message.Message):
     __slots__ = ("node", "state", "sentence", "last_seen_us", "clock_skew_us", "certificate_not_after_us", "revoked", "version", "streams", "deliveries", "notices")

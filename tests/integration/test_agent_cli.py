@@ -224,7 +224,7 @@ def test_central_may_be_away(system, database):
 
     assert until(system, "IDLE").waiting_batches == 0
     with closing(sqlite3.connect(system.home / "central" / "central.db")) as central:
-        query = f'SELECT count(*), sum(name = ?) FROM "{room_of(stream(system).stream)}.person"'  # noqa: S608
+        query = f'SELECT count(*), sum(name = ?) FROM "{room_of(stream(system).stream)}.person"'
         assert central.execute(query, ("晚到",)).fetchone() == (520, 20)
 
 

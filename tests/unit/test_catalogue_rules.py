@@ -1,4 +1,4 @@
-"""The rules V01 to V24: each finds what it is for, names the field, and is silent about an entry that keeps it."""
+"""The rules V01 to V25: each finds what it is for, names the field, and is silent about an entry that keeps it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from central.catalogue.rules import RULES, Facts, Live, Offices, Severity, look
 from central.catalogue.rules.facts import LiveColumn, period
 from central.catalogue.states import EntryState
 from central.policy import Profile, profile_named
+from proto.v1 import node_pb2
 from tests.support.shares import entry_of
 
 HOUR_US = 3_600_000_000
@@ -62,14 +63,40 @@ def found(facts_: Facts) -> list[tuple[str, str, str]]:
     return [(each.rule, each.field, str(each.severity)) for each in look(facts_, RULES)]
 
 
+def deletes(how: node_pb2.TableReport.Deletes, every_s: int = 0) -> Live:
+    """The table as it is, and how its node sees deletes there."""
+    return replace(LIVE, reported=node_pb2.TableReport(table="person", deletes=how, compared_every_s=every_s))
+
+
+SEEN, COMPARED, UNSEEN = (
+    node_pb2.TableReport.SEEN,
+    node_pb2.TableReport.COMPARED,
+    node_pb2.TableReport.UNSEEN,
+)
+
+
+@pytest.mark.parametrize(
+    "quiet",
+    [
+        facts(live=deletes(SEEN)),
+        facts(live=deletes(COMPARED, 86_400)),
+        facts(entry(deletes_rows=False), live=deletes(UNSEEN)),
+    ],
+    ids=["seen", "in time", "declared"],
+)
+def test_deletes_that_are_seen_as_the_entry_says(quiet):
+    """With every change, by a comparison within the update limit, or openly not at all (SD12.6)."""
+    assert found(quiet) == []
+
+
 def test_an_entry_in_order_has_no_findings():
     """Silence is the proof that the others are not noise."""
     assert found(facts()) == []
 
 
 def test_every_number_has_a_rule_with_words():
-    """V01 to V24, none missing; each says what it is and what to do (SD16.2)."""
-    assert sorted({rule.number for rule in RULES}) == [f"V{n:02d}" for n in range(1, 25)]
+    """V01 to V25, none missing; each says what it is and what to do (SD16.2)."""
+    assert sorted({rule.number for rule in RULES}) == [f"V{n:02d}" for n in range(1, 26)]
     assert all(rule.title and rule.fix for rule in RULES)
 
 
@@ -153,6 +180,8 @@ CASES: list[tuple[str, str, str, Facts]] = [
     ("V22", "scope", "error", facts(entry(scope=""))),
     ("V23", "items[id_no].share_type", "warning", facts(entry(items__0__is_personal=True))),
     ("V24", "registration_no", "warning", facts(registration_no="")),
+    ("V25", "deletes_rows", "warning", facts(live=deletes(UNSEEN))),
+    ("V25", "deletes_rows", "warning", facts(live=deletes(COMPARED, 86_401))),
 ]
 
 
@@ -160,7 +189,7 @@ CASES: list[tuple[str, str, str, Facts]] = [
     ("rule", "field", "severity", "broken"), CASES, ids=[f"{each[0]}-{n}" for n, each in enumerate(CASES)]
 )
 def test_a_rule_finds_what_it_is_for(rule, field, severity, broken):
-    """With the field's name and how bad it is (V01–V24)."""
+    """With the field's name and how bad it is (V01–V25)."""
     assert (rule, field, severity) in found(broken)
 
 

@@ -8,7 +8,15 @@ from dataclasses import replace
 import pytest
 
 from central.status.board import Rates
-from central.status.explain import duration, explain, node_state, silence_of, stream_status, worst
+from central.status.explain import (
+    duration,
+    explain,
+    node_state,
+    silence_of,
+    stream_status,
+    with_received,
+    worst,
+)
 from central.status.facts import Held, NodeFacts, StreamFacts
 from proto.states import State
 from proto.v1 import node_pb2, status_pb2
@@ -133,6 +141,57 @@ def test_the_explanation_has_a_line_for_every_leg() -> None:
     assert lines[3] == (
         "hr-node/hr apply: QUARANTINE, not late: batch 8 does not fit; the platform's move: skip it"
     )
+
+
+GRANT = status_pb2.DeliveryStatus(
+    grant="G-1", grant_state="active", resource="R", state="RUNNING", generation=2, seq=9, acknowledged_seq=7
+)
+GRANT.last_us = NOW - 5 * SECOND
+
+
+def received(silence: bool = False, **said: object) -> tuple[status_pb2.Leg, list[str]]:
+    """The consumer's leg of the grant, and the explanation's lines about it."""
+    facts = {"G-1": node_pb2.ReceivedReport(grant="G-1", **said)} if said else {}  # type: ignore[arg-type]
+    node = replace(NODE, received=facts, last_seen_us=NOW - (31 if silence else 1) * SECOND)
+    each = status_pb2.DeliveryStatus()
+    each.CopyFrom(GRANT)
+    shown = with_received(each, node, silence_of(node, 10))
+    lines = explain(status_pb2.NodeStatus(node="civil", state="RUNNING", deliveries=[shown]))
+    return shown.received, lines
+
+
+def test_a_grant_that_is_held_at_its_consumer_is_the_consumers_move() -> None:
+    """Which leg, how late, why, whose move, what to do: central says what the consumer's node said."""
+    held = {"state": "SCHEMA_HOLD", "sentence": "the table 人员 has another key", "fix": "retry G-1"}
+    found, lines = received(**held, generation=2, seq=7)
+    assert (found.state, found.whose_move, found.lag_us) == ("SCHEMA_HOLD", "consumer", 5 * SECOND)
+    assert lines[-1] == (
+        "G-1 receive: SCHEMA_HOLD, 5.0 s late: the table 人员 has another key; 2 deliveries are not there yet; "
+        "the consumer's move: retry G-1"
+    )
+
+
+def test_a_grant_that_arrived_is_nobodys_move() -> None:
+    """Also when the receipt came and the node's next heartbeat has not."""
+    found, lines = received(state="IDLE", sentence="delivery 9 arrived just now", generation=2, seq=9)
+    assert (found.state, found.whose_move, found.lag_us) == ("IDLE", "nobody", 0)
+    assert lines[-1] == "G-1 receive: IDLE, not late: delivery 9 arrived just now; nobody has to move"
+    assert "copy 2 has not begun there" in received(state="RUNNING", generation=1, seq=40)[0].sentence
+
+
+def test_a_consumer_that_says_nothing_is_not_called_well() -> None:
+    """Not heard from: the network's move; heard, but not of this grant: the consumer's."""
+    found, _ = received()
+    assert (found.state, found.whose_move) == ("BACKING_OFF", "consumer")
+    found, _ = received(silence=True, state="IDLE", sentence="all is there", generation=2, seq=9)
+    assert (found.state, found.whose_move) == ("BACKING_OFF", "network")
+    assert found.sentence.endswith("last said: all is there")
+
+
+def test_of_a_grant_that_has_ended_nothing_is_awaited() -> None:
+    """Its consumer's node says nothing of it any more."""
+    ended = status_pb2.DeliveryStatus(grant="G-1", grant_state="revoked", seq=9)
+    assert not with_received(ended, NODE, None).HasField("received")
 
 
 def test_certificates_come_before_everything() -> None:

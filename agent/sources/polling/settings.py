@@ -60,6 +60,12 @@ class PollingTable(TableSettings):
     """How often all keys and rows are compared: only this finds deletes and silent updates. None = never."""
     compare_windows: tuple[Window, ...] = ()
     """When a comparison may run; beyond the source's own windows."""
+
+    @property
+    def deletes_every_s(self) -> float | None:
+        """No watermark tells of a row that is gone."""
+        return None if self.compare_every_s is None else max(1.0, self.compare_every_s)
+
     kinds: dict[str, Kind] = Field(default_factory=dict)
     """What a column holds, where the database's own word for it says too little."""
     charsets: dict[str, Annotated[str, AfterValidator(_charset)]] = Field(default_factory=dict)

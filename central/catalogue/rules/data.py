@@ -8,9 +8,11 @@ from datetime import timedelta
 from typing import Final
 
 from central.catalogue.entry import Item
+from central.catalogue.reported import deletes_sentence
 from central.catalogue.rules.facts import Facts, LiveColumn, period
 from central.catalogue.rules.rule import Problem, Severity
 from central.catalogue.states import EntryState
+from proto.v1 import node_pb2
 
 _NUMBERS: Final = frozenset({"int16", "int32", "int64", "decimal", "float32", "float64"})
 _WORDS: Final = frozenset({"text", "uuid", "json", "jsonb", "other"})
@@ -122,6 +124,21 @@ def updated(facts: Facts) -> Iterator[Problem]:
         hours = age.total_seconds() / 3600
         what = f"the newest update is {hours:.0f} h old, the limit is {facts.entry.update_limit}"
         yield Problem("update_limit", what)
+
+
+def deletes_seen(facts: Facts) -> Iterator[Problem]:
+    """V25: whoever relies on an entry that shows deletes keeps rows that are gone when its source shows none."""
+    live = facts.live
+    if live is None or not facts.entry.deletes_rows:
+        return
+    said = live.reported
+    within_s = period(facts.entry.update_limit).total_seconds()
+    if said.deletes == node_pb2.TableReport.UNSEEN:
+        yield Problem(
+            "deletes_rows", f"the entry says that deletes are visible, but {deletes_sentence(said)}"
+        )
+    elif said.deletes == node_pb2.TableReport.COMPARED and said.compared_every_s > within_s:
+        yield Problem("deletes_rows", f"{deletes_sentence(said)}, the limit is {facts.entry.update_limit}")
 
 
 def interface_answers(facts: Facts) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from typing import Any
 from central.catalogue.entry import Entry
 from central.catalogue.states import EntryState
 from central.policy.catalogue import CataloguePolicy
+from proto.v1 import node_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class Live:
     sampled: int = 0
     repeats: int = 0
     """Of the sampled rows, how many had the key of another."""
+    reported: node_pb2.TableReport = field(default_factory=node_pb2.TableReport)
+    """What its node last said of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("V22", _T, _E, "seven elements", "fill it in", text.seven_elements),
     Rule("V23", _T, _W, "personal data", "make it conditional, or say why not", text.personal_data),
     Rule("V24", _C, _W, "filed with the province", "catalogue filed CODE NUMBER", around.filed),
+    Rule("V25", _D, _W, "deletes as declared", "compare more often, or mark the entry", data.deletes_seen),
 )
 
 

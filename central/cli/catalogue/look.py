@@ -65,6 +65,8 @@ def show_entry(context: typer.Context, code: Code, version: Version = 0, as_json
     say(
         f"{entry['provider_name']} {entry['provider']}; {answer['share_type']}; limit {entry['update_limit']}"
     )
+    if answer["deletes"]:
+        say(answer["deletes"])
     items = [
         (each["column"], each["name"], each["type"], "key" if each["is_key"] else "", each["share_type"])
         for each in entry["items"]
