@@ -18,6 +18,7 @@ from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from agent.attestations import Attestations
+from agent.discretion import Discretion
 from agent.link import Link
 from proto.channel import Identity
 from proto.errors import Credential, ExchangeError, Refused
@@ -172,6 +173,8 @@ class Heart:
         """How each grant of other departments is here."""
         self.catalogue: Hearer | None = None
         """Who hears of the catalogue's releases."""
+        self.discretion = Discretion(())
+        """What of all that central is not to know."""
         self.state, self.sentence = State.BACKING_OFF, "not yet connected to central"
         self.notices: Sequence[str] = ()
         """What the platform told the department of its being late."""
@@ -194,6 +197,7 @@ class Heart:
                 received=self.received(),
                 release=self.catalogue.release if self.catalogue else 0,
             )
+            self.discretion.keep(request)
             reply = self._link.heartbeat(request)
         except Refused as error:
             self.state, self.sentence = State.CREDENTIAL, str(error)

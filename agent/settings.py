@@ -159,6 +159,21 @@ class Settings(Section):
             raise ValueError("two imports go into one table")
         return self
 
+    @property
+    def places(self) -> list[str]:
+        """Where the department's databases and folders are, as the settings say it: for nobody outside this node."""
+        found = [self.exchange.url, *(each.url for each in self.imports)]
+        found += [value for source in self.sources for _, value in source if isinstance(value, SecretStr)]
+        folders = [str(value) for source in self.sources for _, value in source if isinstance(value, Path)]
+        return [each.get_secret_value() for each in found] + folders
+
+    @property
+    def names(self) -> list[str]:
+        """What central calls this node, its sources and their tables."""
+        tables = [table for source in self.sources for table in source.tables]
+        parts = [part for table in tables for part in (*table.parts, table.catalogued)]
+        return [self.node, *(source.name for source in self.sources), *parts]
+
     def stream(self, source: str) -> str:
         """The name of a source's stream everywhere outside this node."""
         return f"{self.node}/{source}"

@@ -15,6 +15,7 @@ from sqlalchemy import make_url
 from agent.daemon.catalogue import Catalogue
 from agent.daemon.lane import Lane, Surroundings
 from agent.daemon.receiving import Receiving
+from agent.discretion import Discretion
 from agent.exchange import Ballast, Catalogued, Exchange, migrate, open_exchange
 from agent.jobs import CONNECTED, CertificateWatch, Heart, Jobs
 from agent.link import Address, Link
@@ -83,7 +84,7 @@ class Node:
             room.when_full = self._ballast.drop
         self._heart = Heart(self._link, self, version_of_us(), self.reports)
         self._heart.received = self._receiving.told
-        self._heart.allowed = frozenset(settings.allow_commands)
+        self._tell_heart(settings)
         self._heart.catalogue = self._catalogue
         self._jobs = Jobs(on_bug)
         self._catalogue.fetch_soon = lambda: self._jobs.soon(CATALOGUE)
@@ -273,12 +274,16 @@ class Node:
             self._lanes[source.name].change(settings, source)
         self._receiving.change(settings)
         set_level(settings.log_level)
-        self._heart.allowed = frozenset(settings.allow_commands)
+        self._tell_heart(settings)
         changed = settings.central.heartbeat_s != self.settings.central.heartbeat_s
         self.settings = settings
         if changed:
             self._pace_s = float(settings.central.heartbeat_s)
             self._jobs.every(self._pace_s, HEARTBEAT, self._beat)
+
+    def _tell_heart(self, settings: Settings) -> None:
+        self._heart.allowed = frozenset(settings.allow_commands)
+        self._heart.discretion = Discretion(settings.places, settings.names)
 
     def _beat(self) -> None:
         """A heartbeat, and from then on at the pace that central asked for; tried again sooner after a failure."""

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from central.delivery.visit import granted
+from central.registry import Registry
+from proto.v1 import node_pb2
 from tests.support.deliveries import Pulling
 from tests.support.granting import EAST, OTHER, PERSON, Life, ShareMaker
 from tests.support.tables import deletes, inserts, upserts
@@ -46,6 +49,34 @@ def test_an_unrestricted_grant_gets_the_stored_bytes(share: ShareMaker):
     pulling.drain()
     assert pulling.receiver.table.rows == one.shows()
     assert pulling.receiver.generation == 1
+
+
+HOW_DELETES: dict[str, tuple[node_pb2.TableReport, str]] = {
+    "unseen": (node_pb2.TableReport(deletes=node_pb2.TableReport.UNSEEN), "are not visible"),
+    "compared": (
+        node_pb2.TableReport(deletes=node_pb2.TableReport.COMPARED, compared_every_s=86_400),
+        "deletes at the source are seen every 24 h",
+    ),
+    "seen": (node_pb2.TableReport(deletes=node_pb2.TableReport.SEEN), ""),
+    "unsaid": (node_pb2.TableReport(), ""),
+}
+
+
+@pytest.mark.parametrize(("said", "told"), HOW_DELETES.values(), ids=list(HOW_DELETES))
+def test_a_consumer_is_told_how_deletes_are_seen(share: ShareMaker, said: node_pb2.TableReport, told: str):
+    """With the grant, as the provider's node last said of this table; nothing where they come with every change (SD12.6)."""
+    one = share()
+    one.change(inserts(PERSON, ("1", "张三", "138", "东区")))
+    one.apply()
+    said.table = PERSON.name
+    other = node_pb2.TableReport(table="别的表", deletes=node_pb2.TableReport.UNSEEN)
+    stream = node_pb2.StreamReport(stream=one.node.stream, tables=[other, said])
+    registry = Registry(one.store.engine)
+    registry.add(one.node.name, one.node.name.encode().hex(), 2**52)
+    registry.seen(one.node.name, node_pb2.HeartbeatRequest(streams=[stream]))
+    announced = granted(one.pull().drain())
+    assert announced is not None and announced.state == "active"
+    assert told in announced.sentence if told else announced.sentence == ""
 
 
 @pytest.mark.parametrize("terms", TERMS.values(), ids=list(TERMS))

@@ -9,6 +9,7 @@ from sqlalchemy import update
 
 from central import audit
 from central.people.verb import DECISIONS
+from central.registry import Registry
 from central.sharing.clock import keep_time, settle
 from central.sharing.permits import permits
 from central.store import now_us, reading, writing
@@ -16,6 +17,7 @@ from central.store.catalogue import RELEASED
 from central.store.grants import GRANTS
 from central.store.sharing import CLOCK
 from proto.errors import NotAdmitted, Refused
+from proto.v1 import node_pb2
 from tests.support.sharing import BASIS, DAY_US
 
 pytest_plugins = ["tests.support.stores", "tests.support.sharing"]
@@ -219,6 +221,32 @@ def test_the_secret_of_a_grant_is_shown_to_nobody(town):
     assert secret.hex() not in str(said)
     assert str(secret)[2:-1] not in str(said)
     assert town.permit(town.granted(town.entry())).secret != secret
+
+
+def test_a_grant_shows_its_consumers_leg_and_how_deletes_are_seen(town):
+    """As both nodes last said: where it waits, why, whose move; nothing of another grant (SD12.5, SD12.6)."""
+    grant = town.granted(town.entry(), mode="exchange")
+    shown = town.do("police-admin", "grant.show", grant=grant)
+    assert (shown["received"]["state"], shown["received"]["whose_move"]) == ("IDLE", "nobody")
+    assert shown["deletes"] == ""
+    sentence, fix = "表「人员」有别的键", f"exchange-agent retry-received {grant}"
+    mine = node_pb2.ReceivedReport(grant=grant, state="SCHEMA_HOLD", sentence=sentence, fix=fix)
+    other = node_pb2.ReceivedReport(grant="another", state="DIVERGED", sentence="别的")
+    heard = node_pb2.HeartbeatRequest(received=[other, mine])
+    registry, row = Registry(town.engine), town.permit(grant)
+    registry.seen(row.consumer, heard)
+    table = node_pb2.TableReport(table=row.table, deletes=node_pb2.TableReport.UNSEEN)
+    stream = node_pb2.StreamReport(stream=row.stream, tables=[table])
+    registry.seen(row.stream.partition("/")[0], node_pb2.HeartbeatRequest(streams=[stream]))
+    shown = town.do("civil-admin", "grant.show", grant=grant)
+    leg = shown["received"]
+    assert (leg["state"], leg["sentence"], leg["fix"]) == ("SCHEMA_HOLD", sentence, fix)
+    assert leg["whose_move"] == "consumer" and leg["heard_us"] > 0
+    assert shown["deletes"].startswith("deletes at the source are not visible")
+    resource = town.do("civil-admin", "catalogue.show", code=row.resource)
+    assert resource["deletes"] == shown["deletes"]
+    town.do("police-admin", "grant.revoke", grant=grant, reason="撤回", basis=BASIS)
+    assert town.do("civil-admin", "grant.show", grant=grant)["received"] is None
 
 
 def test_lists_come_page_by_page_and_only_to_whom_they_concern(town):

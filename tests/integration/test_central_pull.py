@@ -20,7 +20,7 @@ from central.store.tables import AUDIT
 from proto.channel import MAX_PART_BYTES, from_rpc
 from proto.errors import Refused
 from proto.signing import Verifier
-from proto.v1 import exchange_pb2, exchange_pb2_grpc, status_pb2
+from proto.v1 import exchange_pb2, exchange_pb2_grpc, node_pb2, status_pb2
 from tests.support.central import TestCentral, eventually, inserts, running
 from tests.support.deliveries import Receiver
 from tests.support.pulling import PEOPLE, Provider, Pull, caught_up, civil, figure, granted
@@ -229,6 +229,8 @@ def test_an_operator_sees_each_grant(central):
     provider.people(1, 3)
     grant, _ = granted(central, "civil", limits={"rows_per_day": 3})
     operator = central.operator()
+    said = node_pb2.ReceivedReport(grant=grant, state="BLOCKED_DISK", sentence="磁盘已满", fix="free space")
+    civil(central).desk.Heartbeat(node_pb2.HeartbeatRequest(received=[said]), timeout=5)
     with Pull(civil(central).channel, "civil") as pull:
         caught_up(central, pull, grant)
         provider.people(4, 5)
@@ -238,6 +240,9 @@ def test_an_operator_sees_each_grant(central):
         assert shown.lag_us > 0
         lines = operator.status.ExplainNode(status_pb2.ExplainNodeRequest(node="civil")).lines
         assert any(grant in line and "3 of 3 rows a day" in line for line in lines)
+        assert (shown.received.state, shown.received.whose_move) == ("BLOCKED_DISK", "consumer")
+        [leg] = [line for line in lines if line.startswith(f"{grant} receive:")]
+        assert "磁盘已满" in leg and leg.endswith("the consumer's move: free space")
     eventually(lambda: figure(central, grant).acked_seq, 1)
 
 

@@ -11,6 +11,8 @@ import psycopg
 import pytest
 
 from agent.sources.polling.position import Place
+from agent.sources.polling.settings import PollingTable
+from agent.sources.settings import TableSettings
 from agent.sources.source import Limits
 from tests.support.polling import Followed, LiveMirror, news, odbc_of, settings
 
@@ -78,7 +80,7 @@ def test_a_quiet_table_makes_no_batches(office):
 
 
 def test_without_comparison_deletes_and_silent_updates_are_not_seen(office):
-    """It says so in its traits; nothing else may be claimed."""
+    """It says so in its traits, and of each table; nothing else may be claimed (SD12.6)."""
     source = office.source(**NEVER)
     source.open("")
     office.put(1, "王", 5)
@@ -90,6 +92,9 @@ def test_without_comparison_deletes_and_silent_updates_are_not_seen(office):
 
     assert news(source) == []
     assert source.traits.sees_deletes is False
+    assert PollingTable(table="人员", compare_every_s=None).deletes_every_s is None
+    assert PollingTable(table="人员").deletes_every_s == 86_400
+    assert TableSettings(table="人员").deletes_every_s == 0
 
 
 def test_a_comparison_finds_deletes_silent_updates_and_rows_without_a_watermark(office):
