@@ -46,12 +46,12 @@ class Discretion:
 
     def keep(self, request: node_pb2.HeartbeatRequest) -> None:
         """Leave it out of every sentence in *request*."""
-        said: node_pb2.StreamReport | node_pb2.TableReport
+        said: list[node_pb2.StreamReport | node_pb2.TableReport | node_pb2.ReceivedReport] = []
         for stream in request.streams:
-            for said in (stream, *stream.tables):
-                said.sentence, said.fix = self.of(said.sentence), self.of(said.fix)
-        for grant in request.received:
-            grant.sentence, grant.fix = self.of(grant.sentence), self.of(grant.fix)
+            said += [stream, *stream.tables]
+        said += request.received
+        for each in said:
+            each.sentence, each.fix = self.of(each.sentence), self.of(each.fix)
         for shape in request.shapes:
             shape.trouble = self.of(shape.trouble)
 
