@@ -24,7 +24,24 @@ _ADDRESS: Final = re.compile(
 _PAIR: Final = re.compile(r"([\w ]+?)\s*=\s*('(?:[^'\\]|\\.)*'|\{[^}]*\}|[^;\s]+)")
 _ODBC_PAIR: Final = re.compile(r"\s*([\w ]+?)\s*=\s*(\{[^}]*\}|[^;]*)(?:;|$)")
 _TELLING: Final = frozenset(
-    ["host", "hostaddr", "server", "servername", "address", "addr", "uid", "user", "username", "pwd", "password", "database", "dbname", "db", "dsn", "dbq"]
+    [
+        "host",
+        "hostaddr",
+        "server",
+        "servername",
+        "address",
+        "addr",
+        "uid",
+        "user",
+        "username",
+        "pwd",
+        "password",
+        "database",
+        "dbname",
+        "db",
+        "dsn",
+        "dbq",
+    ]
 )
 _LOCAL: Final = frozenset({"localhost"})
 

@@ -252,7 +252,7 @@ def test_what_others_change_carries_the_position_on(own, database, said):
 
 
 def test_a_wrong_password_and_a_missing_grant_are_told_with_the_remedy(own, database, said):
-    """Also by check, which names the exact statements."""
+    """Also by check, which names the exact statements, and tries a DELETE that it must not be able to do (SD40.3)."""
     said(
         "CREATE OR REPLACE USER clerk@'127.0.0.1' IDENTIFIED BY 'p@ss/w:rd'",
         f"GRANT SELECT ON `{database}`.* TO clerk@'127.0.0.1'",
@@ -270,6 +270,10 @@ def test_a_wrong_password_and_a_missing_grant_are_told_with_the_remedy(own, data
     assert source.open("")
     assert [finding for finding in source.check() if not finding.passed] == []
     source.close()
+    assert [each.passed for each in source.check() if each.name == "table t: no writing"] == [True]
+    said(f"GRANT DELETE ON `{database}`.t TO clerk@'127.0.0.1'")
+    assert {each.name for each in source.check() if not each.passed} == {"no writing", "table t: no writing"}
+    said(f"REVOKE DELETE ON `{database}`.t FROM clerk@'127.0.0.1'")
     said(
         f"REVOKE SELECT ON `{database}`.* FROM clerk@'127.0.0.1'",
         f"GRANT INSERT ON `{database}`.t TO clerk@'127.0.0.1'",

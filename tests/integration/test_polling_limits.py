@@ -184,7 +184,7 @@ def test_a_table_that_is_not_there_is_held(file):
 
 
 def test_check_names_what_is_missing_and_what_it_costs(postgres15):
-    """Index, NULLs, key, rights, deletes, and how long one comparison takes."""
+    """Index, NULLs, key, rights, deletes, and how long one comparison takes; an account that could write fails (SD40.3)."""
     database = postgres15.new_database("check")
     with postgres15.connect(database) as admin:
         admin.execute("CREATE TABLE 好 (id int PRIMARY KEY, at timestamptz NOT NULL)")

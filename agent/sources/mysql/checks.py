@@ -1,6 +1,7 @@
 """Every prerequisite at the source, looked at without changing anything; each failure with the statement that mends it.
 
-A finding that passed may still carry a fix: then it is advice.
+A finding that passed may still carry a fix: then it is advice. That the account cannot write is proven, not assumed:
+its rights are read, and the server is asked to plan a DELETE, which needs the right and does nothing (SD40.3).
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ _CASCADES: Final = """
 SELECT constraint_name, delete_rule, update_rule FROM information_schema.referential_constraints
 WHERE constraint_schema = %s AND table_name = %s
 """
+_DENIED: Final = (1142, 1143, 1227)
+"""Of a table, of a column, of everything: access denied."""
 _SILENT: Final = ("CASCADE", "SET NULL", "SET DEFAULT")
 
 
@@ -149,6 +152,18 @@ class _Checks:
         mend = f"{create_account(self._settings, f'exchange_{self._settings.name}')}\nuse it in the dsn"
         return Finding("no writing", False, sentence, mend)
 
+    def _tried(self, shape: Shape) -> Finding:
+        """However the right came about: by a role, by everybody's rights, or because nobody looks at rights there."""
+        name, quoted = f"table {shape.schema.name}: no writing", shape.facts.quoted
+        fix = f"REVOKE DELETE ON {quoted} FROM {self._account};"
+        try:
+            self._connection.rows(f"EXPLAIN DELETE FROM {quoted}")  # noqa: S608 - quoted
+        except ExchangeError as error:
+            refused = any(f"({number})" in error.what for number in _DENIED)
+            sentence = "the server refuses a DELETE" if refused else f"not proven: {error.what}"
+            return Finding(name, refused, sentence, "" if refused else fix)
+        return Finding(name, False, "the account could write to it: the server would run a DELETE", fix)
+
     def _table(self, shape: Shape) -> Iterator[Finding]:
         facts, name = shape.facts, shape.schema.name
         columns = ", ".join(f"`{part.name}`" for part in shape.parts)
@@ -159,6 +174,7 @@ class _Checks:
             yield Finding(f"table {name}: read", False, error.what, fix)
         else:
             yield Finding(f"table {name}: read", True, "every captured column can be read")
+            yield self._tried(shape)
         if facts.engine not in TRANSACTIONAL:
             sentence = f"engine {facts.engine} has no transactions: each statement is a commit of its own"
             yield Finding(
