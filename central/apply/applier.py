@@ -5,20 +5,23 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection, Engine, bindparam, update
 
 from central import audit
 from central.apply import lease
+from central.apply.locating import Location, locate
 from central.ledger import Damaged, Ledger, Size, Span, note_shape, whole_within
 from central.store import NowUs, reading, writing
 from central.store.names import room_of
 from central.store.tables import APPLIED
 from proto import codec
 from proto.batch import Batch, Delta, Head, SealedBatch, chain
-from proto.errors import ExchangeError, Poisoned, Refused, SchemaHold, TableHold, Transient
+from proto.errors import BadRow, ExchangeError, Poisoned, Refused, SchemaHold, TableHold, Transient
 from proto.schema import TableSchema
 from proto.states import State
 from replica.opening import open_replica
@@ -77,6 +80,10 @@ class SchemaHeld(Poisoned):
 
 class _Unfit(Poisoned):
     """A batch is whole, but what it holds is not what it says."""
+
+
+class _Undone(Exception):
+    """Nothing of an attempt is to stay."""
 
 
 @dataclass(slots=True)
@@ -245,7 +252,7 @@ class Applier:
         if self._careful_to < seq:
             self._careful_to = seq
             return True
-        held = _held_by(self._stream, seq, error)
+        held = _held_by(self._stream, seq, error, self._locations(run, error))
         table = error.table if isinstance(error, TableHold) else ""
         state = {"state": held.state, "code": held.code, "sentence": held.what, "fix": held.fix}
         with writing(self._engine) as connection:
@@ -261,6 +268,34 @@ class Applier:
                 }
                 audit.record(connection, self._stream, "apply_held", **facts)
         raise held from error
+
+    def _locations(self, run: _Run, error: ExchangeError) -> list[Location]:
+        """Which rows are bad; not asked amid a source transaction, whose earlier parts are not there any more."""
+        if not isinstance(error, BadRow | _Unfit) or run.batches:
+            return []
+        try:
+            with reading(self._engine) as connection:
+                room = self._limits.reading_bytes
+                walk = self._ledger.walk(connection, self._stream, run.head, run.head.seq + 1, room)
+                sealed = next(iter(walk))
+            batch = codec.decode(sealed.header, sealed.payload)
+            for at, delta in enumerate(batch.deltas):
+                attempt = partial(self._attempt, batch.deltas[:at])
+                is_meant = not isinstance(error, BadRow) or delta.schema.name == error.table
+                if is_meant and (found := locate(delta, attempt)):
+                    return found
+            return []
+        except ExchangeError:
+            # That the batch is held matters more than where exactly it is bad.
+            return []
+
+    def _attempt(self, before: Sequence[Delta], part: Delta) -> None:
+        with suppress(_Undone), writing(self._engine, durable=False) as connection:
+            lease.hold(connection, self._stream, self._token or 0)
+            for delta in (*before, part):
+                self._make_fit(connection, delta)
+                self._replica.apply(connection, (delta,))
+            raise _Undone
 
 
 def _directly_after(hold: lease.Hold, ready: Sequence[SealedBatch], limit: Span) -> list[SealedBatch]:
@@ -278,11 +313,12 @@ def _directly_after(hold: lease.Hold, ready: Sequence[SealedBatch], limit: Span)
     return [batch for batch in next_ones if batch.seq <= last]
 
 
-def _held_by(stream: str, seq: int, error: ExchangeError) -> Poisoned:
+def _held_by(stream: str, seq: int, error: ExchangeError, rows: Sequence[Location]) -> Poisoned:
     kind = SchemaHeld if isinstance(error, SchemaHold) else Poisoned
     mend = f"{error.fix or 'mend the cause'}; then exchange-central stream retry {stream}"
     fix = f"{mend}, or stream skip and a fresh copy of its tables at the node"
-    return kind(f"batch {seq}: {error.what}", where=stream, fix=fix)
+    where = f": {', '.join(map(str, rows))}" if rows else ""
+    return kind(f"batch {seq}: {error.what}{where}", where=stream, fix=fix)
 
 
 def _raise_if_held(stream: str, place: lease.Place) -> None:

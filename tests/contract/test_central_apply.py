@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 
 import pytest
 from sqlalchemy import select
@@ -14,7 +15,7 @@ from central.store import now_us, reading, writing
 from central.store.tables import GAPS
 from proto.batch import Batch, Delta, Frames
 from proto.errors import Poisoned, Refused
-from proto.frames import pack
+from proto.frames import keys, pack, split
 from proto.values import Kind
 from tests.support.stores import EVENT, Node, event_batch
 from tests.support.tables import inserts, schema_of, upserts
@@ -149,7 +150,7 @@ def test_a_batch_without_rows_moves_the_position(node):
 
 
 def test_a_row_that_cannot_be_held_stops_its_stream_and_no_other(store, node):
-    """What lies before it is applied, it is named, and it stays so until a person acts."""
+    """What lies before it is applied, it is named, and it stays so until a person acts (SD11.3)."""
     error = poisoned(node)
 
     assert error.what.startswith("batch 3: ")
@@ -168,6 +169,40 @@ def test_a_row_that_cannot_be_held_stops_its_stream_and_no_other(store, node):
     other.start(2)
     assert other.apply_all() == 2
     assert store.audited(node.stream)[-1] == "apply_held"
+
+
+@pytest.mark.parametrize("key", [None, bytes(9)], ids=["empty key", "no number"])
+def test_a_bad_row_is_told_by_its_place_and_never_by_its_value(store, node, key):
+    """The batch is put aside whole, with reason, row numbers and digests of keys; other resources go on (SD11.3)."""
+    good = [(str(n), "王") for n in range(1, 61)]
+    frames_ = split(inserts(NUMBERED, *good).inserts.data)
+    bad = pack([key, "机密值".encode()])
+    spoiled = [*frames_[:16], bad, *frames_[16:40], bad, *frames_[40:]]
+    before = event_batch("7").deltas
+    node.hello()
+    delta = Delta(NUMBERED, upserts=Frames(b"".join(spoiled), len(spoiled)))
+    node.push([*node.events(1, 2), *node.seal(Batch("at 3", (*before, delta)))])
+    error = step_until_held(node.applier())
+    digest = hashlib.sha256(keys(bad, [0])[0]).hexdigest()[:8]
+    assert error.what.startswith("batch 3: ")
+    assert error.what.endswith(
+        f": person row 17 of 62 upserts (key {digest}…), person row 42 of 62 upserts (key {digest}…)"
+    )
+    assert "机密" not in str(error)
+    assert node.rows() == ["1", "2"], "nothing of the batch is there, nor of the attempts to find the rows"
+    assert node.record().sentence == error.what
+    other = Node(store.engine, f"{node.name}-beside")
+    other.start(3)
+    assert other.apply_all() == 3
+
+
+def test_every_bad_row_up_to_five_is_named(node):
+    """Of a section that holds nothing else as well; a person who mends these looks at the others too (SD11.3)."""
+    bad = pack([bytes(9), b"x"])
+    node.hello()
+    node.push(node.seal(Batch("at 1", (Delta(NUMBERED, inserts=Frames(bad * 8, 8)),))))
+    said = step_until_held(node.applier()).what
+    assert [f"row {n} of 8 inserts" in said for n in range(1, 9)] == [True] * 5 + [False] * 3
 
 
 def test_a_retry_without_a_cure_is_held_again(store, node):

@@ -122,7 +122,7 @@ def test_a_fresh_copy_may_change_the_tables_shape(exchange: Exchange) -> None:
 
 
 def test_a_table_that_cannot_follow_is_held_and_the_others_go_on(exchange: Exchange) -> None:
-    """Its changes wait in order, nothing of them reaches mirror or outbox."""
+    """Its changes wait in order, nothing of them reaches mirror or outbox (SD11.3)."""
     exchange.commit([both(1, 1)])
     exchange.commit([batch("2", bad(2), Delta(VISIT, inserts=visits(2)))])
     exchange.commit([batch("3", Delta(PERSON, upserts=people(3)), Delta(VISIT, inserts=visits(3)))])
