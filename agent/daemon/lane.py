@@ -13,11 +13,12 @@ import structlog
 from agent.binding import Bound, NotCatalogued, bind
 from agent.capture import Capture, CaptureSettings
 from agent.daemon.catalogue import NeverHeard
+from agent.daemon.limits import push_limits
 from agent.daemon.settling import settle
 from agent.describing import describe
 from agent.exchange import Exchange, Gauge, Pause, Sizes
 from agent.link import Link
-from agent.push import Push, PushLimits
+from agent.push import Push
 from agent.settings import Settings
 from agent.sources.kinds import SourceSettings, new_source
 from agent.sources.source import Dated, Fading, Forgetting, Remark, Remarking, Retained
@@ -32,18 +33,6 @@ PRUNES_AT_A_TIME, ASK_AGAIN_S = 20, 10.0
 FADING_EDGES = (0.5, 0.8, 1.0)
 
 _log = structlog.get_logger()
-
-
-def push_limits(settings: Settings) -> PushLimits:
-    """What the settings say about push."""
-    limits, central = settings.limits, settings.central
-    return PushLimits(
-        window_batches=limits.window_batches,
-        window_bytes=limits.window_bytes,
-        memory_bytes=limits.memory_bytes,
-        welcome_s=central.welcome_timeout_s,
-        progress_s=central.progress_timeout_s,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,9 @@ def test_the_business_does_not_notice(bureaus, exchange):
     business = postgresql(bureaus)
     slot = business.execute(SLOT).fetchall()
     exchange.kill()
+    for kind in KINDS:
+        # Something to be written down, so that each of them meets the database that is not there.
+        bureaus.all[kind].put(person(2))
     eventually(lambda: set(bureaus.states().values()) & {"RUNNING", "IDLE"}, set(), 60)
     business.execute("SET lock_timeout = '2s'")
     for look in range(LOOKS):

@@ -12,7 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from demo.system import System, free_port
+from demo.server import free_port
+from demo.system import System
 from proto import codec
 from tests.support.central import eventually
 from tests.support.overhearing import Overhearing

@@ -32,7 +32,7 @@ class Overhearing(grpc.GenericRpcHandler):
         ours = grpc.ssl_channel_credentials(
             *(Path(agent[word]).read_bytes() for word in ("ca", "key", "certificate"))
         )
-        pair = tuple(Path(central[word]).read_bytes() for word in ("key", "certificate"))
+        pair = (Path(central["key"]).read_bytes(), Path(central["certificate"]).read_bytes())
         self._channel = grpc.secure_channel(f"127.0.0.1:{self._system.port}", ours)
         self._server = grpc.server(ThreadPoolExecutor(THREADS), handlers=[self])
         theirs = grpc.ssl_server_credentials([pair], Path(central["ca"]).read_bytes(), True)
@@ -51,14 +51,15 @@ class Overhearing(grpc.GenericRpcHandler):
 
         def pass_on(requests: Iterable[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
             assert self._channel is not None
-            call = self._channel.stream_stream(method)(self._noted(requests))
+            way: Any = self._channel.stream_stream(method)
+            call = way(self._noted(requests))
             context.add_callback(call.cancel)
             try:
                 yield from call
             except grpc.RpcError as error:
-                context.set_trailing_metadata(error.trailing_metadata() or ())  # type: ignore[attr-defined]
-                context.set_code(error.code())  # type: ignore[attr-defined]
-                context.set_details(error.details() or "")  # type: ignore[attr-defined]
+                context.set_trailing_metadata(_plain(error.trailing_metadata()))
+                context.set_code(error.code())
+                context.set_details(error.details() or "")
 
         return grpc.stream_stream_rpc_method_handler(pass_on)
 
@@ -66,3 +67,7 @@ class Overhearing(grpc.GenericRpcHandler):
         for request in requests:
             self.heard.append(request)
             yield request
+
+
+def _plain(metadata: Iterable[Any] | None) -> tuple[tuple[str, str | bytes], ...]:
+    return tuple((each[0], each[1]) for each in metadata or ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -162,7 +163,11 @@ def received(silence: bool = False, **said: object) -> tuple[status_pb2.Leg, lis
 
 def test_a_grant_that_is_held_at_its_consumer_is_the_consumers_move() -> None:
     """Which leg, how late, why, whose move, what to do: central says what the consumer's node said."""
-    held = {"state": "SCHEMA_HOLD", "sentence": "the table 人员 has another key", "fix": "retry G-1"}
+    held: dict[str, Any] = {
+        "state": "SCHEMA_HOLD",
+        "sentence": "the table 人员 has another key",
+        "fix": "retry G-1",
+    }
     found, lines = received(**held, generation=2, seq=7)
     assert (found.state, found.whose_move, found.lag_us) == ("SCHEMA_HOLD", "consumer", 5 * SECOND)
     assert lines[-1] == (

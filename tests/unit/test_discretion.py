@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agent.discretion import Discretion, words_of
@@ -77,7 +79,7 @@ def test_what_is_no_secret_stays(sentence: str) -> None:
 
 def test_every_sentence_of_a_heartbeat() -> None:
     """Of streams, tables, grants and descriptions."""
-    told = {"sentence": "no way to db.local", "fix": "ask reader"}
+    told: dict[str, Any] = {"sentence": "no way to db.local", "fix": "ask reader"}
     request = node_pb2.HeartbeatRequest(
         streams=[node_pb2.StreamReport(**told, tables=[node_pb2.TableReport(**told)])],
         received=[node_pb2.ReceivedReport(**told)],
