@@ -8,6 +8,7 @@ import threading
 
 import typer
 
+from central.cli import audit_files
 from central.cli.audit import app as audit_app
 from central.cli.case import app as case_app
 from central.cli.catalogue import app as catalogue_app
@@ -48,6 +49,7 @@ app.add_typer(share_app, name="share")
 app.add_typer(grant_app, name="grant")
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(delivery_app, name="delivery")
+audit_files.add_to(audit_app)
 app.add_typer(audit_app, name="audit")
 
 

@@ -10,10 +10,12 @@ from sqlalchemy import Engine
 from central.delivery import sent
 from central.ledger import Ledger
 from central.ledger.progress import streams
+from central.log.checkpoints import mark
 from central.registry import Registry
 from central.store import writing
 from proto.channel import identity_of_pem
 from proto.errors import Credential
+from proto.signing import Signer
 
 
 def forget_old(engine: Engine, keep_days: int) -> int:
@@ -30,6 +32,12 @@ def forget_old(engine: Engine, keep_days: int) -> int:
                 gone = ledger.prune(connection, stream.stream, int(before.timestamp() * 1_000_000))
             total += gone
     return total + sent.forget_old(engine, int(before.timestamp() * 1_000_000))
+
+
+def checkpoint(engine: Engine, signer: Signer | None) -> None:
+    """Sign where the log ends, for the nodes to keep; a platform without a signature has no witnesses."""
+    if signer is not None:
+        mark(engine, signer)
 
 
 def certificate_ends(own: Path, registry: Registry) -> dict[str, int]:
