@@ -11,6 +11,7 @@ from agent.exchange.receptions import Announced, Parcel, Reception
 from agent.exchange.room import StoreLimits
 from agent.exchange.store import migrate, open_exchange
 from agent.exchange.tablestates import CopyState, TableStatus
+from agent.exchange.witness import Witness
 
 __all__ = [
     "Announced",
@@ -28,6 +29,7 @@ __all__ = [
     "Sizes",
     "StoreLimits",
     "TableStatus",
+    "Witness",
     "migrate",
     "open_exchange",
 ]

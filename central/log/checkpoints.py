@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Row, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, func, insert, or_, select, update
 
 from central.store import now_us, reading, writing
 from central.store.log import CHECKPOINTS, MARKED, MOVES, SIGNERS
@@ -100,8 +100,8 @@ def signed(connection: Connection, first: int, most: int) -> list[Signed]:
     return [Signed(bytes(row.content), bytes(row.signature), row.certificate) for row in rows]
 
 
-def _moved(connection: Connection) -> Sequence[Row[Any]]:
-    moved: Sequence[Row[Any]] = connection.execute(_MOVED).all()
+def _moved(connection: Connection) -> Sequence[Any]:
+    moved: Sequence[Any] = connection.execute(_MOVED).all()
     for row in moved:
         if row.before is not None and row.n <= row.before:
             raise Diverged(
@@ -117,7 +117,7 @@ def _moved(connection: Connection) -> Sequence[Row[Any]]:
     return moved
 
 
-def _keep_moves(connection: Connection, checkpoint: int, moved: Sequence[Row[Any]]) -> None:
+def _keep_moves(connection: Connection, checkpoint: int, moved: Sequence[Any]) -> None:
     for row in moved:
         ends = {"n": row.n, "digest": bytes(row.digest)}
         connection.execute(insert(MOVES), {"checkpoint": checkpoint, "chain": row.chain, **ends})

@@ -53,7 +53,7 @@ class Log:
     def file(self, folder: Path) -> Path:
         """Where this chain is."""
         index = json.loads((folder / INDEX).read_bytes())
-        return folder / next(span["file"] for span in index["chains"] if span["chain"] == self.chain)
+        return folder / str(next(each["file"] for each in index["chains"] if each["chain"] == self.chain))
 
     def held(self, name: str = "node.jsonl") -> Path:
         """What a node holds now: the newest checkpoint."""
