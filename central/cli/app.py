@@ -21,6 +21,7 @@ from central.cli.options import DEFAULT_CONFIG, Config, settings_of
 from central.cli.output import fail
 from central.cli.people import departments, persons
 from central.cli.report import app as report_app
+from central.cli.retirement import app as retirement_app
 from central.cli.share import app as share_app
 from central.cli.status import explain, status
 from central.cli.stream import app as stream_app
@@ -50,6 +51,7 @@ app.add_typer(grant_app, name="grant")
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(delivery_app, name="delivery")
 audit_files.add_to(audit_app)
+audit_app.add_typer(retirement_app, name="retirement")
 app.add_typer(audit_app, name="audit")
 
 
