@@ -1,4 +1,4 @@
-"""``audit export`` and ``audit verify-export``: the log as files, and whether such files are whole."""
+"""``audit export`` and ``audit verify-export``: the log as files, and whether such files are whole; and others."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from central.cli.options import DEFAULT_CONFIG, Config, settings_of, store_of
 from central.cli.output import Json, say, say_json
+from central.cli.who_received import who_received
 from proto.errors import Diverged, Refused
 
 _Heads = Annotated[
@@ -24,6 +25,7 @@ def add_to(app: typer.Typer) -> None:
     """Give the group these commands."""
     app.command("export", short_help="Write the log as signed files.")(export)
     app.command("verify-export", short_help="Whether such files are whole; needs no database.")(verify_export)
+    app.command("who-received", short_help="Who got one item of one person.")(who_received)
 
 
 def export(

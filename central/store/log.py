@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, LargeBinary, Table
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, LargeBinary, Table
 
 from central.store.columns import METADATA, key, maybe, number, words
 
@@ -70,4 +70,18 @@ RETIREMENTS: Final = Table(
     words("reason"),
     words("confirmed_by", ""),
     maybe("confirmed_us"),
+)
+
+# Questions about single rows, by the keyed digest of the key they named; "" = a condition without a key. Written with
+# the record itself, so that an answer does not depend on how long the log is.
+QUERIED: Final = Table(
+    "central_queried",
+    METADATA,
+    key("record", is_number=True),
+    number("at_us"),
+    words("grant_id"),
+    words("event"),
+    words("key"),
+    number("rows"),
+    Index("central_queried_grant", "grant_id", "key", "at_us"),
 )

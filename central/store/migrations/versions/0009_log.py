@@ -45,6 +45,7 @@ def upgrade() -> None:
     """No checkpoint yet, nothing retired."""
     _checkpoints()
     _retired()
+    _queried()
     for statement in GUARDS[op.get_bind().dialect.name]:
         op.execute(sa.text(statement))
 
@@ -93,6 +94,18 @@ def _retired() -> None:
         *_words("export", "covered", "asked_by", "reason"),
         sa.Column("confirmed_by", sa.Text, nullable=False, server_default=""),
         sa.Column("confirmed_us", sa.BigInteger),
+        schema=SCHEMA,
+    )
+
+
+def _queried() -> None:
+    op.create_table(
+        "central_queried",
+        _key("record", number=True),
+        *_numbers("at_us"),
+        *_words("grant_id", "event", "key"),
+        *_numbers("rows"),
+        sa.Index("central_queried_grant", "grant_id", "key", "at_us"),
         schema=SCHEMA,
     )
 
