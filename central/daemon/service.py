@@ -23,7 +23,7 @@ from central.apply import Applier
 from central.catalogue.describing import ask_everybody
 from central.catalogue.drifting import Drifts
 from central.catalogue.node_part import NodeParts
-from central.daemon.chores import certificate_ends, checkpoint, forget_old
+from central.daemon.chores import certificate_ends, checkpoint, forget_old, settings_in_force
 from central.daemon.disk import Guarded, Room
 from central.daemon.office import check_job_of, desk_of, profile_of, signer_of
 from central.delivery import Depot, Post
@@ -113,6 +113,7 @@ class Daemon:
         try:
             if self._reach_database(stop):
                 self._room_look()
+                settings_in_force(self._engine, self._settings, profile_of(self._settings))
                 self._appliers.start()
                 self._depot.start()
                 asyncio.run(self._serve(stop))

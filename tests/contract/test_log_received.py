@@ -134,3 +134,19 @@ def _signer(folder) -> Signer:
 
     make_authority("CA").issue_platform("省平台").write(folder / "p.pem", folder / "p.key")
     return Signer.load(folder / "p.pem", folder / "p.key")
+
+
+def test_every_decision_says_who_and_when(town):
+    """Of a request, a grant, its use, its end and a refused attempt (SD26.1)."""
+    with reading(town.engine) as connection:
+        before = audit.heads(connection).get("decisions", 0)
+    grant = town.granted(town.entry())
+    town.do("civil-clerk", "share.query", grant=grant, purpose="核对", key={"id": LI})
+    with pytest.raises(Refused):
+        town.do("health-admin", "share.query", grant=grant, purpose="核对", key={"id": LI})
+    town.do("civil-admin", "grant.revoke", grant=grant, reason="不再需要")
+    with reading(town.engine) as connection:
+        added = [each for each in audit.records(connection, "decisions") if each.n > before]
+
+    assert {"granted", "queried", "refused"} <= {each.event for each in added}, [e.event for e in added]
+    assert all(each.at_us > 0 and '"who":"' in each.facts for each in added)
