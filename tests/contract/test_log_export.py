@@ -81,6 +81,7 @@ AUTHORITY = make_authority("市大数据局 CA")
 @pytest.fixture
 def log(store, tmp_path) -> Log:
     """Ten records under two checkpoints."""
+    forget_checkpoints(store)
     made = Log(store, tmp_path)
     made.write(4)
     made.mark()
@@ -224,6 +225,7 @@ def test_a_checkpoint_is_made_only_when_something_was_added(log):
 
 def test_a_node_is_told_what_follows_its_checkpoint(log):
     """Everything after it; the newest for a new node, and for one that knows more than we do."""
+    log.write(1)
     newest = log.mark()
     told = Checkpoints(log.store.engine)
     assert [Checkpoint.read(each.content).n for each in told.after(newest - 2)] == [newest - 1, newest]
@@ -259,12 +261,17 @@ def cut(log: Log, keep: int) -> None:
 def rewrite(log: Log, keep: int) -> None:
     """The same, with every checkpoint made anew."""
     cut(log, keep)
-    with writing(log.store.engine) as connection:
-        for name in ("checkpoints", "checkpoint_moves", "checkpoint_heads"):
-            connection.execute(text(f"DELETE FROM {log.store.table(f'central_{name}')}"))
+    forget_checkpoints(log.store)
     log.mark()
     with reading(log.store.engine) as connection:
         assert connection.scalar(select(CHECKPOINTS.c.n)) == 1
+
+
+def forget_checkpoints(store) -> None:
+    """As if there had been none; those of other tests are another authority's."""
+    with writing(store.engine) as connection:
+        for name in ("checkpoints", "checkpoint_moves", "checkpoint_heads"):
+            connection.execute(text(f"DELETE FROM {store.table(f'central_{name}')}"))
 
 
 def _take_off_guard(connection: Connection, is_sqlite: bool) -> str:
