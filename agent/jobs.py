@@ -21,7 +21,7 @@ from agent.attestations import Attestations
 from agent.discretion import Discretion
 from agent.link import Link
 from proto.channel import Identity
-from proto.errors import Credential, ExchangeError, Refused
+from proto.errors import Credential, Diverged, ExchangeError, Refused
 from proto.states import State
 from proto.v1 import node_pb2
 
@@ -151,6 +151,18 @@ class Hearer(Protocol):
         ...
 
 
+class Witness(Protocol):
+    """Where checkpoints of the platform's log are kept."""
+
+    def newest(self) -> int:
+        """The number of the newest one that is held; 0 = none."""
+        ...
+
+    def take(self, found: Sequence[node_pb2.SignedCheckpoint], authorities: bytes) -> None:
+        """Keep what follows; raises Diverged when the platform contradicts what is held."""
+        ...
+
+
 class Heart:
     """The sign of life: tells central how the streams are, and does what central asks if the department allows it."""
 
@@ -175,6 +187,9 @@ class Heart:
         """Who hears of the catalogue's releases."""
         self.discretion = Discretion(())
         """What of all that central is not to know."""
+        self.witness: Witness | None = None
+        """Holds the platform to its log."""
+        self._contradiction = ""
         self.state, self.sentence = State.BACKING_OFF, "not yet connected to central"
         self.notices: Sequence[str] = ()
         """What the platform told the department of its being late."""
@@ -184,6 +199,7 @@ class Heart:
     def beat(self) -> None:
         """One heartbeat. Raises what kept it from central, after saying so in :attr:`state`."""
         reports, told = self._reports(), self._next_shapes()
+        held = self._held()
         self._attestations.gather(reports)
         try:
             request = node_pb2.HeartbeatRequest(
@@ -196,6 +212,7 @@ class Heart:
                 shapes=list(told.values()),
                 received=self.received(),
                 release=self.catalogue.release if self.catalogue else 0,
+                checkpoint=held or 0,
             )
             self.discretion.keep(request)
             reply = self._link.heartbeat(request)
@@ -217,6 +234,30 @@ class Heart:
         if self.catalogue is not None:
             self.catalogue.heard(reply.release, reply.part)
         self._obey(reply.commands)
+        if held is not None:
+            self._witness(reply.checkpoints)
+
+    def _held(self) -> int | None:
+        """None while that cannot be read: then nothing new is taken either."""
+        try:
+            return self.witness.newest() if self.witness else None
+        except ExchangeError:
+            return None
+
+    def _witness(self, found: Sequence[node_pb2.SignedCheckpoint]) -> None:
+        """Data flow on whatever is found: it is for people to ask the platform."""
+        try:
+            if self.witness and found:
+                self.witness.take(found, self._link.authorities())
+                self._contradiction = ""
+        except (Diverged, Refused) as error:
+            if self._contradiction != str(error):
+                _log.error("platform_log_diverged", error=str(error))
+            self._contradiction = str(error)
+        except ExchangeError as error:
+            _log.warning("checkpoint_not_kept", error=str(error))
+        if self._contradiction:
+            self.state, self.sentence = State.DIVERGED, self._contradiction
 
     def _next_shapes(self) -> dict[tuple[str, str], node_pb2.TableShape]:
         """As many descriptions as fit into one heartbeat; the others go with the next."""

@@ -6,8 +6,6 @@ digest covers the one before it, so a changed, removed or inserted record shows 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,14 +13,13 @@ from typing import Final
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from central.store import NowUs, now_us
+from central.store.log import TOMBSTONES
 from central.store.tables import AUDIT, AUDIT_HEADS
 from proto.errors import Diverged
+from proto.log import START, Fact, Record, canonical
 
 REGISTRY: Final = "registry"
-START: Final = bytes(32)
 PAGE_RECORDS: Final = 1000
-
-Fact = str | int | bool
 
 _HEAD = select(AUDIT_HEADS.c.n, AUDIT_HEADS.c.digest, NowUs().label("now")).where(
     AUDIT_HEADS.c.chain == bindparam("which")
@@ -39,34 +36,14 @@ _PAGE = (
     .order_by(AUDIT.c.n)
     .limit(PAGE_RECORDS)
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One thing that happened."""
-
-    chain: str
-    n: int
-    at_us: int
-    event: str
-    facts: str
-    """Canonical JSON: sorted keys, no spaces."""
-
-    def digest(self, previous: bytes) -> bytes:
-        """SHA-256 over the digest before it and its own canonical JSON."""
-        fields: dict[str, Fact] = {
-            "at_us": self.at_us,
-            "chain": self.chain,
-            "event": self.event,
-            "facts": self.facts,
-            "n": self.n,
-        }
-        return hashlib.sha256(previous + canonical(fields).encode()).digest()
-
-
-def canonical(facts: dict[str, Fact]) -> str:
-    """The one way to write *facts* down."""
-    return json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+_GRAVE = (
+    select(TOMBSTONES.c.n, TOMBSTONES.c.digest)
+    .where(TOMBSTONES.c.chain == bindparam("which"))
+    .order_by(TOMBSTONES.c.n.desc())
+    .limit(1)
+)
+__all__ = ["REGISTRY", "START", "Fact", "Record", "Tip", "append", "begins", "canonical", "chains", "heads"]
+__all__ += ["record", "records", "tip", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +91,14 @@ def extend(connection: Connection, tip: Tip, happened: Sequence[tuple[str, dict[
 
 
 def verify(connection: Connection, chain: str) -> int:
-    """Walk *chain* from its first record; returns how many there are. Raises Diverged naming the first bad one."""
+    """Walk what is kept of *chain*; returns how many records that is. Raises Diverged naming the first bad one."""
     return sum(1 for _ in records(connection, chain))
 
 
 def records(connection: Connection, chain: str) -> Iterator[Record]:
-    """Every record of *chain* from the first, each checked before it is given; raises Diverged as :func:`verify`."""
-    previous, n = START, 0
-    for row in _records(connection, chain):
+    """Every record that is kept of *chain*, each checked before it is given; raises Diverged as :func:`verify`."""
+    n, previous = begins(connection, chain)
+    for row in _records(connection, chain, n):
         entry = Record(row.chain, row.n, row.at_us, row.event, row.facts)
         if row.n != n + 1 or entry.digest(previous) != row.digest:
             raise Diverged(f"record {n + 1} is missing or was changed", where=f"audit chain {chain}")
@@ -132,19 +109,24 @@ def records(connection: Connection, chain: str) -> Iterator[Record]:
         raise Diverged(f"record {n + 1} is missing: the chain ends too early", where=f"audit chain {chain}")
 
 
+def begins(connection: Connection, chain: str) -> tuple[int, bytes]:
+    """Number and digest of the last record that was retired from *chain*: what the first kept one follows."""
+    grave = connection.execute(_GRAVE, {"which": chain}).one_or_none()
+    return (grave.n, bytes(grave.digest)) if grave else (0, START)
+
+
+def heads(connection: Connection) -> dict[str, int]:
+    """Every chain and the number of its last record."""
+    rows = connection.execute(select(AUDIT_HEADS.c.chain, AUDIT_HEADS.c.n).order_by(AUDIT_HEADS.c.chain))
+    return {row.chain: row.n for row in rows}
+
+
 def chains(connection: Connection) -> list[str]:
     """The chains there are."""
     return list(connection.scalars(select(AUDIT_HEADS.c.chain).order_by(AUDIT_HEADS.c.chain)))
 
 
-def heads(connection: Connection) -> dict[str, int]:
-    """The chains there are, and how many records each has."""
-    found = connection.execute(select(AUDIT_HEADS.c.chain, AUDIT_HEADS.c.n).order_by(AUDIT_HEADS.c.chain))
-    return {row.chain: row.n for row in found}
-
-
-def _records(connection: Connection, chain: str) -> Iterator[Row[tuple[object, ...]]]:
-    after = 0
+def _records(connection: Connection, chain: str, after: int) -> Iterator[Row[tuple[object, ...]]]:
     while page := connection.execute(_PAGE, {"which": chain, "after": after}).all():
         yield from page
         after = page[-1].n

@@ -9,7 +9,7 @@ import os
 
 import typer
 
-from agent.cli import asking, desk, inspecting, journal, quarantine, received, running, setup
+from agent.cli import asking, desk, inspecting, journal, log, quarantine, received, running, setup
 
 app = typer.Typer(
     name="exchange-agent",
@@ -33,6 +33,7 @@ app.add_typer(received.app, name="received")
 app.command("ask", short_help="What people decide at the platform's desk.")(desk.ask)
 app.add_typer(journal.app, name="journal")
 app.add_typer(inspecting.app, name="batch")
+app.add_typer(log.app, name="log")
 
 
 def main() -> None:

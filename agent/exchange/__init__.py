@@ -12,6 +12,7 @@ from agent.exchange.receptions import Announced, Parcel, Reception
 from agent.exchange.room import StoreLimits
 from agent.exchange.store import migrate, open_exchange
 from agent.exchange.tablestates import CopyState, TableStatus
+from agent.exchange.witness import Witness
 
 __all__ = [
     "Announced",
@@ -31,6 +32,7 @@ __all__ = [
     "Sizes",
     "StoreLimits",
     "TableStatus",
+    "Witness",
     "migrate",
     "open_exchange",
 ]

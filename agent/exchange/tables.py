@@ -30,6 +30,7 @@ class Tables:
     recalled: Table
     inbox: Table
     catalogue: Table
+    witnessed: Table
 
 
 @cache
@@ -47,6 +48,7 @@ def tables(schema: str | None, prefix: str) -> Tables:
         Table(f"{prefix}recalled", metadata, *_recalled()),
         Table(f"{prefix}inbox", metadata, *_inbox()),
         Table(f"{prefix}catalogue", metadata, *_catalogue()),
+        Table(f"{prefix}witnessed", metadata, *_witnessed()),
     )
 
 
@@ -192,4 +194,17 @@ def _catalogue() -> list[Column[str] | Column[int] | Column[bytes]]:
         _text("node", key=True),
         _number("kept_us"),
         *(_bytes(name) for name in ("document", "signature", "certificate")),
+    ]
+
+
+def _witnessed() -> list[Column[str] | Column[int] | Column[bytes]]:
+    return [
+        _number("n", key=True),
+        _text("digest", key=True),
+        _number("at_us"),
+        Column("state", NAME, nullable=False),
+        _bytes("content"),
+        _bytes("signature"),
+        _text("certificate"),
+        _text("why"),
     ]

@@ -8,6 +8,7 @@ import threading
 
 import typer
 
+from central.cli import audit_files
 from central.cli.audit import app as audit_app
 from central.cli.case import app as case_app
 from central.cli.catalogue import app as catalogue_app
@@ -20,6 +21,7 @@ from central.cli.options import DEFAULT_CONFIG, Config, settings_of
 from central.cli.output import fail
 from central.cli.people import departments, persons
 from central.cli.report import app as report_app
+from central.cli.retirement import app as retirement_app
 from central.cli.share import app as share_app
 from central.cli.status import explain, status
 from central.cli.stream import app as stream_app
@@ -48,6 +50,8 @@ app.add_typer(share_app, name="share")
 app.add_typer(grant_app, name="grant")
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(delivery_app, name="delivery")
+audit_files.add_to(audit_app)
+audit_app.add_typer(retirement_app, name="retirement")
 app.add_typer(audit_app, name="audit")
 
 

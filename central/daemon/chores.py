@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import getpass
+import hashlib
+import json
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
+from central.audit import Fact, canonical, record
 from central.delivery import sent
 from central.ledger import Ledger
 from central.ledger.progress import streams
+from central.log.checkpoints import mark
+from central.policy import Profile
 from central.registry import Registry
+from central.settings import Settings
 from central.store import writing
+from central.store.tables import AUDIT
+from central.supervision.uptime import PLATFORM
 from proto.channel import identity_of_pem
 from proto.errors import Credential
+from proto.process import Section
+from proto.signing import Signer
+
+IN_FORCE: Final = "settings_in_force"
 
 
 def forget_old(engine: Engine, keep_days: int) -> int:
@@ -30,6 +45,35 @@ def forget_old(engine: Engine, keep_days: int) -> int:
                 gone = ledger.prune(connection, stream.stream, int(before.timestamp() * 1_000_000))
             total += gone
     return total + sent.forget_old(engine, int(before.timestamp() * 1_000_000))
+
+
+def settings_in_force(engine: Engine, settings: Settings, profile: Profile) -> None:
+    """Put the settings and the policy on record when they are others than at the last start, as digests (Art. 26).
+
+    Secrets are left out: a digest of a password could be tried against a list of passwords.
+    """
+    now: dict[str, Fact] = {
+        "settings": _digest(settings),
+        "policy": profile.name,
+        "policy_digest": _digest(profile),
+        "version": version("exchange-node"),
+    }
+    said = select(AUDIT.c.facts).where(AUDIT.c.chain == PLATFORM, AUDIT.c.event == IN_FORCE)
+    with writing(engine) as connection:
+        last = connection.scalar(said.order_by(AUDIT.c.n.desc()).limit(1))
+        before = json.loads(last) if last else {}
+        if {name: before.get(name) for name in now} != now:
+            record(connection, PLATFORM, IN_FORCE, **now, who=f"process of {getpass.getuser()}")
+
+
+def _digest(said: Section) -> str:
+    return hashlib.sha256(canonical(said.model_dump(mode="json")).encode()).hexdigest()
+
+
+def checkpoint(engine: Engine, signer: Signer | None) -> None:
+    """Sign where the log ends, for the nodes to keep; a platform without a signature has no witnesses."""
+    if signer is not None:
+        mark(engine, signer)
 
 
 def certificate_ends(own: Path, registry: Registry) -> dict[str, int]:

@@ -23,13 +23,14 @@ from central.apply import Applier
 from central.catalogue.describing import ask_everybody
 from central.catalogue.drifting import Drifts
 from central.catalogue.node_part import NodeParts
-from central.daemon.chores import certificate_ends, forget_old
+from central.daemon.chores import certificate_ends, checkpoint, forget_old, settings_in_force
 from central.daemon.disk import Guarded, Room
 from central.daemon.office import check_job_of, desk_of, profile_of, signer_of
 from central.delivery import Depot, Post
 from central.delivery.figures import delivery_status
 from central.intake import Intake, Refusals
 from central.jobs import Expiry, Job, Jobs, sparing
+from central.log.checkpoints import Checkpoints
 from central.registry import Registry
 from central.rpc.assembly import Budget
 from central.rpc.desk import DeskService
@@ -63,6 +64,7 @@ ALIVE_S: Final = 5.0
 PUNCTUALITY_S: Final = 5.0
 SHARING_S: Final = 60.0
 DRIFT_S: Final = 20.0
+CHECKPOINT_S: Final = 60.0
 _HOUR_S: Final = 3600.0
 _DAY_S: Final = 24 * _HOUR_S
 _log = structlog.get_logger()
@@ -111,6 +113,7 @@ class Daemon:
         try:
             if self._reach_database(stop):
                 self._room_look()
+                settings_in_force(self._engine, self._settings, profile_of(self._settings))
                 self._appliers.start()
                 self._depot.start()
                 asyncio.run(self._serve(stop))
@@ -170,7 +173,10 @@ class Daemon:
         return Services(
             exchange=Exchange(push, PullService(door, self._depot, desk, certificate, closing)),
             node=NodeService(
-                door, (self._registry, self._reads, self._parts, self._told), desk, self._settings.heartbeat_s
+                door,
+                (self._registry, self._reads, self._parts, self._told, Checkpoints(self._engine)),
+                desk,
+                self._settings.heartbeat_s,
             ),
             status=StatusService(door, (self._board, self._registry, explain), desk, closing),
             desk=DeskService(door, self._desk, desk),
@@ -231,6 +237,7 @@ class Daemon:
             Job("shapes", partial(ask_everybody, self._engine), _DAY_S),
             Job("drift", Drifts(self._engine, profile_of(settings)).look, DRIFT_S),
             Job("catalogue check", check_job_of(settings, self._engine).run, _DAY_S),
+            Job("checkpoint", partial(checkpoint, self._engine, self._signer), CHECKPOINT_S, at_start=True),
         )
 
     def _room_look(self) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 from central.catalogue import verbs as catalogue
 from central.delivery import verbs as delivery
 from central.delivery.calls import trust_clock
+from central.log import verbs as log
 from central.people import Verb
 from central.sharing.verbs import sharing_verbs
 from central.supervision import verbs as supervision
@@ -18,4 +19,5 @@ VERBS: Final[tuple[Verb, ...]] = (
     *sharing_verbs(restricted, raise_case, trust_clock),
     *delivery.VERBS,
     *supervision.VERBS,
+    *log.VERBS,
 )

@@ -9,6 +9,7 @@ from typing import Final
 from central.policy.catalogue import CataloguePolicy
 from central.policy.days import CalendarPolicy
 from central.policy.delivery import DeliveryPolicy
+from central.policy.log import LogPolicy
 from central.policy.sharing import SharingPolicy
 from central.policy.supervision import SupervisionPolicy
 from proto.errors import Refused
@@ -33,6 +34,7 @@ class Profile(Section):
     sharing: SharingPolicy
     delivery: DeliveryPolicy
     supervision: SupervisionPolicy
+    log: LogPolicy
     open_points: tuple[str, ...] = ()
     """What the stored texts leave open, so that nobody takes our choice for law."""
 

@@ -60,18 +60,26 @@ class Catalogue(Protocol):
         ...
 
 
+class Witnessed(Protocol):
+    """The checkpoints of the log; blocking."""
+
+    def after(self, known: int) -> list[node_pb2.SignedCheckpoint]:
+        """What follows the one that a node holds."""
+        ...
+
+
 class NodeService(node_pb2_grpc.NodeServicer):
     """Translates between the wire and the registry."""
 
     def __init__(
         self,
         door: Doorkeeper,
-        rooms: tuple[Reports, Attested, Catalogue, Callable[[str], Sequence[str]]],
+        rooms: tuple[Reports, Attested, Catalogue, Callable[[str], Sequence[str]], Witnessed],
         run: Callable[..., Awaitable[Any]],
         heartbeat_s: int,
     ) -> None:
         self._door = door
-        self._reports, self._reads, self._catalogue, self._notices = rooms
+        self._reports, self._reads, self._catalogue, self._notices, self._log = rooms
         self._run = run
         self._heartbeat_s = heartbeat_s
 
@@ -82,18 +90,11 @@ class NodeService(node_pb2_grpc.NodeServicer):
         async with answering(context, "Heartbeat"):
             node = await self._door.node(context)
             _check(node, request)
-            commands, (release, part), notices = await self._run(
+            reply: node_pb2.HeartbeatReply = await self._run(
                 self._exchange, node, certificate_of(context), request
             )
-            return node_pb2.HeartbeatReply(
-                clock_us=time.time_ns() // 1000,
-                commands=commands,
-                next_s=self._heartbeat_s,
-                release=release,
-                notices=notices,
-                prove_s=self._reads.pace_s(node),
-                part=part,
-            )
+            reply.clock_us, reply.next_s = time.time_ns() // 1000, self._heartbeat_s
+            return reply
         raise AssertionError("a call that failed was aborted")
 
     async def GetCatalogue(  # noqa: N802 - the wire's name
@@ -109,7 +110,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
     def _exchange(
         self, node: str, certificate: bytes, request: node_pb2.HeartbeatRequest
-    ) -> tuple[list[node_pb2.Command], tuple[int, str], Sequence[str]]:
+    ) -> node_pb2.HeartbeatReply:
         self._reads.take(node, certificate, request.clock_us, request.attestations)
         shapes = list(request.shapes)
         # Evidence and descriptions have tables of their own: whoever reads the report has no use for them.
@@ -118,8 +119,15 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._reports.seen(node, request)
         self._catalogue.keep(node, shapes)
         self._reports.finish_commands(node, request.done_commands, request.refused_commands)
-        pending = self._reports.pending_commands(node)
-        return pending, self._catalogue.told(node), self._notices(node)
+        release, part = self._catalogue.told(node)
+        return node_pb2.HeartbeatReply(
+            commands=self._reports.pending_commands(node),
+            release=release,
+            notices=self._notices(node),
+            prove_s=self._reads.pace_s(node),
+            part=part,
+            checkpoints=self._log.after(request.checkpoint),
+        )
 
 
 def _check(node: str, request: node_pb2.HeartbeatRequest) -> None:

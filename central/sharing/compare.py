@@ -20,7 +20,7 @@ from pydantic import Field
 from central.catalogue.entry import Mode
 from central.people import Turn
 from central.sharing.permits import Permit
-from central.sharing.query import Opened, frame_of, key_digest, open_table
+from central.sharing.query import Opened, frame_of, key_digest, note_use, open_table
 from central.sharing.terms import Line
 from central.sharing.use import count_rows, demand_use, rows_left
 from proto import frames
@@ -141,7 +141,7 @@ def compare(turn: Turn, wanted: Compare, mismatched: Mismatched = no_case) -> di
     differing = mismatches(compared)
     number = mismatched(turn, wanted, differing) if differing and wanted.raise_case else 0
     counts = {outcome: sum(each.outcome is outcome for each in compared) for outcome in Outcome}
-    turn.record(
+    record = turn.record(
         "compared",
         grant=found.grant,
         version=found.version,
@@ -152,6 +152,7 @@ def compare(turn: Turn, wanted: Compare, mismatched: Mismatched = no_case) -> di
         comparison=wanted.comparison,
         **{str(outcome): count for outcome, count in counts.items()},
     )
+    note_use(turn, (record, "compared"), found, "", len(compared))
     answers = [
         {"place": each.place, "outcome": each.outcome, "items": list(each.items), "key": each.key_digest}
         for each in compared

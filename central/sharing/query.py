@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import Field
+from sqlalchemy import insert
 
 from central.catalogue.entry import Entry, Mode, ShareType
 from central.catalogue.published import published
@@ -22,6 +23,7 @@ from central.sharing.asked import view_form
 from central.sharing.permits import NotGranted, Permit
 from central.sharing.terms import Line
 from central.sharing.use import count_rows, demand_use, rows_left
+from central.store.log import QUERIED
 from central.store.names import room_of
 from proto import frames, predicate
 from proto.batch import Frames
@@ -76,7 +78,8 @@ def query(turn: Turn, wanted: Ask) -> dict[str, Any]:
     rows, looked, is_whole = _rows(turn, opened, condition, most)
     count_rows(turn, found, len(rows))
     keys = _keys_in(condition, opened.view)
-    turn.record(
+    key = key_digest(found, keys) if keys else ""
+    number = turn.record(
         "queried",
         grant=found.grant,
         version=found.version,
@@ -86,10 +89,11 @@ def query(turn: Turn, wanted: Ask) -> dict[str, Any]:
         article=found.terms.article,
         case=wanted.case,
         shape=predicate.to_text(shape(condition)),
-        key=key_digest(found, keys) if keys else "",
+        key=key,
         rows=len(rows),
         looked_at=looked,
     )
+    note_use(turn, (number, "queried"), found, key, len(rows))
     columns = [{"name": each.name, "kind": each.kind} for each in opened.view.schema.columns]
     return {
         "grant": found.grant,
@@ -133,6 +137,13 @@ def shape(node: Predicate) -> Predicate:
         case And() | Or():
             return replace(node, parts=tuple(map(shape, node.parts)))
     return node
+
+
+def note_use(turn: Turn, record: tuple[int, str], found: Permit, key: str, rows: int) -> None:
+    """Let a record of a use be found by its grant and key, however long the log is (Art. 26)."""
+    number, event = record
+    noted = {"record": number, "at_us": turn.now_us, "grant_id": found.grant, "event": event}
+    turn.connection.execute(insert(QUERIED), {**noted, "key": key, "rows": rows})
 
 
 def key_digest(found: Permit, frame: bytes) -> str:

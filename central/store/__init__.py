@@ -8,6 +8,7 @@ from central.store import (  # noqa: F401 - their tables belong to METADATA
     catalogue,
     deliveries,
     grants,
+    log,
     office,
     sharing,
     supervision,

@@ -219,7 +219,7 @@ class ImportReport(_message.Message):
     def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., generation: _Optional[int] = ..., seq: _Optional[int] = ...) -> None: ...
 
 class HeartbeatRequest(_message.Message):
-    __slots__ = ("version", "clock_us", "streams", "done_commands", "refused_commands", "attestations", "shapes", "release", "received")
+    __slots__ = ("version", "clock_us", "streams", "done_commands", "refused_commands", "attestations", "shapes", "release", "received", "checkpoint")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CLOCK_US_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
@@ -229,6 +229,7 @@ class HeartbeatRequest(_message.Message):
     SHAPES_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     version: str
     clock_us: int
     streams: _containers.RepeatedCompositeFieldContainer[StreamReport]
@@ -238,7 +239,8 @@ class HeartbeatRequest(_message.Message):
     shapes: _containers.RepeatedCompositeFieldContainer[TableShape]
     release: int
     received: _containers.RepeatedCompositeFieldContainer[ReceivedReport]
-    def __init__(self, version: _Optional[str] = ..., clock_us: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamReport, _Mapping]]] = ..., done_commands: _Optional[_Iterable[int]] = ..., refused_commands: _Optional[_Iterable[int]] = ..., attestations: _Optional[_Iterable[_Union[Attestation, _Mapping]]] = ..., shapes: _Optional[_Iterable[_Union[TableShape, _Mapping]]] = ..., release: _Optional[int] = ..., received: _Optional[_Iterable[_Union[ReceivedReport, _Mapping]]] = ...) -> None: ...
+    checkpoint: int
+    def __init__(self, version: _Optional[str] = ..., clock_us: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamReport, _Mapping]]] = ..., done_commands: _Optional[_Iterable[int]] = ..., refused_commands: _Optional[_Iterable[int]] = ..., attestations: _Optional[_Iterable[_Union[Attestation, _Mapping]]] = ..., shapes: _Optional[_Iterable[_Union[TableShape, _Mapping]]] = ..., release: _Optional[int] = ..., received: _Optional[_Iterable[_Union[ReceivedReport, _Mapping]]] = ..., checkpoint: _Optional[int] = ...) -> None: ...
 
 class Command(_message.Message):
     __slots__ = ("id", "verb", "stream", "table", "who")
@@ -268,8 +270,18 @@ class Command(_message.Message):
     who: str
     def __init__(self, id: _Optional[int] = ..., verb: _Optional[_Union[Command.Verb, str]] = ..., stream: _Optional[str] = ..., table: _Optional[str] = ..., who: _Optional[str] = ...) -> None: ...
 
+class SignedCheckpoint(_message.Message):
+    __slots__ = ("content", "signature", "certificate")
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    content: bytes
+    signature: bytes
+    certificate: str
+    def __init__(self, content: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., certificate: _Optional[str] = ...) -> None: ...
+
 class HeartbeatReply(_message.Message):
-    __slots__ = ("clock_us", "commands", "next_s", "release", "notices", "prove_s", "part")
+    __slots__ = ("clock_us", "commands", "next_s", "release", "notices", "prove_s", "part", "checkpoints")
     CLOCK_US_FIELD_NUMBER: _ClassVar[int]
     COMMANDS_FIELD_NUMBER: _ClassVar[int]
     NEXT_S_FIELD_NUMBER: _ClassVar[int]
@@ -277,6 +289,7 @@ class HeartbeatReply(_message.Message):
     NOTICES_FIELD_NUMBER: _ClassVar[int]
     PROVE_S_FIELD_NUMBER: _ClassVar[int]
     PART_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
     clock_us: int
     commands: _containers.RepeatedCompositeFieldContainer[Command]
     next_s: int
@@ -284,4 +297,5 @@ class HeartbeatReply(_message.Message):
     notices: _containers.RepeatedScalarFieldContainer[str]
     prove_s: int
     part: str
-    def __init__(self, clock_us: _Optional[int] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., next_s: _Optional[int] = ..., release: _Optional[int] = ..., notices: _Optional[_Iterable[str]] = ..., prove_s: _Optional[int] = ..., part: _Optional[str] = ...) -> None: ...
+    checkpoints: _containers.RepeatedCompositeFieldContainer[SignedCheckpoint]
+    def __init__(self, clock_us: _Optional[int] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., next_s: _Optional[int] = ..., release: _Optional[int] = ..., notices: _Optional[_Iterable[str]] = ..., prove_s: _Optional[int] = ..., part: _Optional[str] = ..., checkpoints: _Optional[_Iterable[_Union[SignedCheckpoint, _Mapping]]] = ...) -> None: ...

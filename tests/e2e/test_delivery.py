@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, select, text
 
 from central.delivery.recalls import recall
+from central.ledger import shape_of
 from central.store import open_store, writing
 from central.store.deliveries import RECALLS
 from demo.system import System
@@ -70,11 +71,14 @@ class Exchange:
         columns = ["id", "name", "area"]
         entry = entry_of("370100/1-01-001", self.system.stream, "person", columns, name="人口基本信息")
 
-        def decide(connection: Connection) -> None:
-            put_in_force(connection, entry)
-            grant_directly(connection, GRANT, CONSUMER, entry, {})
+        def shape(connection: Connection) -> list[str]:
+            found = shape_of(connection, self.system.stream, "person")
+            return [column.name for column in found.columns] if found else []
 
-        self.at_central(decide)
+        self.at_central(lambda connection: put_in_force(connection, entry))
+        # The provider's agent hears of the release, and copies its table afresh without what is not in it.
+        eventually(lambda: self.at_central(shape), columns, 60)
+        self.at_central(lambda connection: grant_directly(connection, GRANT, CONSUMER, entry, {}))
 
     def sql(self, *statements: str) -> None:
         """The provider's own work."""

@@ -9,15 +9,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 from structlog.testing import capture_logs
 
+from agent.exchange import Witness, migrate, open_exchange
 from agent.jobs import CertificateWatch, Heart, Jobs
 from agent.link import Address, Link
 from agent.local import LocalClient, LocalServer, NotRunning
+from central import audit
 from central.catalogue.gathering import shapes_of
-from central.store import reading
+from central.log.checkpoints import mark
+from central.store import reading, writing
+from central.store.log import CHECKPOINTS
 from proto.channel import Identity, TlsFiles
 from proto.errors import Credential, Refused, Transient
+from proto.signing import Signer
 from proto.states import State
 from proto.v1 import desk_pb2, local_pb2, node_pb2
 from tests.support.central import TestCentral, eventually
@@ -132,6 +138,33 @@ def test_descriptions_go_with_the_next_heartbeats(heart, node, central):
         with reading(central.engine) as connection:
             assert sorted(table for _, table in shapes_of(connection, [f"{NODE}/hr"])) == known
     assert node.told == [("describe", "hr")]
+
+
+def test_a_platform_whose_log_goes_back_is_shown(heart, central, tmp_path):
+    """Each heartbeat brings the checkpoints since the last; a log that lost some turns the link's state (SD26.2)."""
+    engine = open_exchange(f"sqlite:///{tmp_path}/exchange.db", NODE)
+    migrate(engine)
+    witness = heart.witness = Witness(engine)
+    signer = Signer.load(central.folder / "platform.pem", central.folder / "platform.key")
+    newest = 0
+    for _ in range(3):
+        with writing(central.engine) as connection:
+            audit.record(connection, audit.REGISTRY, "tried")
+        newest = mark(central.engine, signer)
+        heart.beat()
+        assert witness.newest() == newest
+    states = [str(heart.state)]
+
+    with writing(central.engine) as connection:
+        connection.execute(delete(CHECKPOINTS).where(CHECKPOINTS.c.n == newest))
+    for _ in range(2):
+        heart.beat()
+        states.append(str(heart.state))
+        assert f"went back to checkpoint {newest - 1}" in heart.sentence
+    witness.accept("王芳: 恢复备份")
+    heart.beat()
+    assert [*states, str(heart.state)] == ["RUNNING", "DIVERGED", "DIVERGED", "RUNNING"]
+    engine.dispose()
 
 
 def test_what_central_asks_is_done_once(heart, node, central):
