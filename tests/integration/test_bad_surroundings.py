@@ -147,14 +147,14 @@ def flip(path: Path, query: str, update: str) -> None:
 
 def test_a_flipped_bit_in_the_outbox(office):
     """The batch is named and not sent; what the remedy says, word for word, mends it."""
-    office.system.agent.start()
-    eventually(
-        lambda: {each.table for each in office.report().tables if each.rows_copied}, {"person", "house"}, 40
-    )
+    settled(office)
+    office.system.central.stop()
+    office.sql("INSERT INTO house SELECT n, '新街' || md5(n::text) FROM generate_series(2000, 2200) n")
+    eventually(lambda: office.report().waiting_batches > 0, True, 40)
     office.system.agent.stop()
     flip(
         office.system.agent_config.parent / "exchange.db",
-        "SELECT seq, payload FROM exchange_outbox WHERE length(payload) > 50 ORDER BY seq LIMIT 1",
+        "SELECT seq, payload FROM exchange_outbox WHERE length(payload) > 50 ORDER BY seq DESC LIMIT 1",
         "UPDATE exchange_outbox SET payload = ? WHERE seq = ?",
     )
     office.system.start()
