@@ -87,7 +87,7 @@ def adjust(
     done(context, "adjust", as_json, code=code, changes=dict(map(_change, changes)), opinion=opinion)
 
 
-@app.command(short_help="Authority: note the province's number.")
+@app.command(short_help="Authority: note the province's number.", hidden=True)
 def filed(
     context: typer.Context,
     code: Code,

@@ -100,7 +100,7 @@ def _write(context: typer.Context, out: Path, entries: list[dict[str, Any]]) -> 
         write_template(out, profile_of(context).catalogue, entries)
 
 
-@app.command(short_help="Registrar: a change of a table is dealt with.")
+@app.command(short_help="Registrar: a change of a table is dealt with.", hidden=True)
 def handled(context: typer.Context, code: Code, opinion: Why, as_json: Json = False) -> None:
     """Note what was done about a table that moved away from its entry: a new version, or the table is mended (Art. 17)."""
     done(context, "handled", as_json, code=code, opinion=opinion)
