@@ -75,7 +75,7 @@ def report(view: View) -> node_pb2.StreamReport:
         state=_flowing_state(view, waiting) if flows else worst.state,
         code="" if flows else worst.code,
         sentence=_with_fading(view, _flow_sentence(view) if flows else _trouble(worst, view)),
-        fix=("" if flows else worst.fix) or (view.fading.fix if view.fading else ""),
+        fix=("" if flows else _way_out(worst, view)) or (view.fading.fix if view.fading else ""),
         position=view.capture.position,
         captured_seq=view.captured_seq,
         acknowledged_seq=view.acknowledged_seq,
@@ -112,10 +112,21 @@ def _read_us(view: View) -> int:
 
 def _trouble(worst: Snapshot, view: View) -> str:
     """Why it does not flow, and what the other hop has to say: a stream that central refuses also fills its outbox."""
-    other = view.push if worst is view.capture else view.capture
+    other = _other(worst, view)
     if other.state in FLOWING or other.sentence == worst.sentence:
         return worst.sentence
     return f"{worst.sentence}; {'push' if other is view.push else 'capture'}: {other.sentence}"
+
+
+def _way_out(worst: Snapshot, view: View) -> str:
+    """Two troubles have two remedies."""
+    other = _other(worst, view)
+    fixes = (worst.fix, "" if other.state in FLOWING else other.fix)
+    return "; ".join(dict.fromkeys(filter(None, fixes)))
+
+
+def _other(worst: Snapshot, view: View) -> Snapshot:
+    return view.push if worst is view.capture else view.capture
 
 
 def _flowing_state(view: View, waiting: int) -> State:

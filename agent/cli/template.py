@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,8 +72,23 @@ class Listening:
 
     def section(self, name: str) -> dict[str, Any]:
         """As the settings will be read."""
-        tables = [_sampled(sample) for sample in self.samples] or [_offered(offer) for offer in self.chosen]
+        tables = [_sampled(sample) for sample in self.samples]
+        tables += [_offered(offer, called) for offer, called in self.names()]
         return {"kind": self.kind, "name": name, self.setting: self.address, "tables": tables}
+
+    def names(self) -> list[tuple[Offer, str]]:
+        """What is to be shared, each with the name the platform shall know it by; "" where its own tells it apart."""
+        often = Counter(offer.table for offer in self.chosen)
+        taken, named = {offer.table for offer in self.chosen}, []
+        for offer in self.chosen:
+            called = ""
+            if often[offer.table] > 1:
+                wanted = f"{offer.schema}_{offer.table}"
+                tries = (wanted, *(f"{wanted}_{number}" for number in range(2, len(self.chosen) + 2)))
+                called = next(each for each in tries if each not in taken)
+                taken.add(called)
+            named.append((offer, called))
+        return named
 
 
 def save(answers: Answers, listening: Listening | None) -> None:
@@ -124,12 +140,13 @@ def _source(name: str, listening: Listening) -> str:
         "    tables:",
     ]
     tables = [_sample(sample) for sample in listening.samples]
-    tables += [_table(offer, listening.kind) for offer in listening.chosen]
+    tables += [_table(offer, called, listening.kind) for offer, called in listening.names()]
     return "\n".join(lines) + "\n" + "".join(tables) + "".join(map(_left_out, listening.others))
 
 
-def _offered(offer: Offer) -> dict[str, Any]:
-    told = {"table": offer.place, "columns": list(offer.columns)}
+def _offered(offer: Offer, called: str) -> dict[str, Any]:
+    told: dict[str, Any] = {"table": offer.place, "columns": list(offer.columns)}
+    told |= {"name": called} if called else {}
     return told if offer.key else told | {"append_only": True}
 
 
@@ -167,10 +184,11 @@ def _part(name: str) -> str:
     return '"' + name.replace('"', '""') + '"' if "." in name or '"' in name else name
 
 
-def _table(offer: Offer, kind: str) -> str:
+def _table(offer: Offer, called: str, kind: str) -> str:
     columns = ", ".join(_quoted(column) for column in offer.columns)
     lines = [
         f"      - table: {_quoted(offer.place)}  # {offer.size}, key {', '.join(offer.key) or 'none'}",
+        *([f"        name: {_quoted(called)}"] if called else []),
         f"        columns: [{columns}]",
     ]
     if kind == "polling":

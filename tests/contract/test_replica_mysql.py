@@ -180,10 +180,10 @@ def test_an_account_without_rights_is_a_credential(mariadb: MariadbServer, home:
     """The remedy is the administrator's."""
     name = home.engine.url.database or ""
     mariadb.execute(
-        "CREATE OR REPLACE USER reader@'localhost' IDENTIFIED BY 'x'",
-        f"GRANT SELECT ON {name}.* TO reader@'localhost'",
+        "CREATE OR REPLACE USER replica_reader@'localhost' IDENTIFIED BY 'x'",
+        f"GRANT SELECT ON {name}.* TO replica_reader@'localhost'",
     )
-    engine = create_engine(home.engine.url.set(username="reader", password="x"))
+    engine = create_engine(home.engine.url.set(username="replica_reader", password="x"))
     with pytest.raises(Credential) as caught, engine.begin() as connection:
         open_replica(engine, "hr").prepare(connection, NARROW)
 

@@ -159,12 +159,20 @@ def test_odbc_tells_what_may_be_read_and_of_a_better_way(postgres15: Cluster, tm
 
 
 def test_odbc_of_mariadb_names_its_tables_whole(mariadb: MariadbServer, mariadb_database: str, tmp_path):
-    """Its driver would cut the last character of some names; an administrator's account is not recommended."""
-    mariadb.execute("CREATE TABLE 秘密 (编号 int PRIMARY KEY, 秘密 text)", database=mariadb_database)
+    """Its driver would cut the last character of some names; an administrator's account is not recommended.
+
+    Two databases may have a table of one name: the platform tells them apart by a longer one.
+    """
+    other = mariadb.new_database("other")
+    for database in (mariadb_database, other):
+        mariadb.execute("CREATE TABLE 秘密 (编号 int PRIMARY KEY, 秘密 text)", database=database)
     done = init(mariadb_address(mariadb, mariadb_database, "odbc")["odbc"], tmp_path / "agent.yaml")
+    mariadb.drop_database(other)
 
     assert done.returncode == 0, done.stderr
-    (table,) = [one for one in source(tmp_path / "agent.yaml")["tables"] if mariadb_database in one["table"]]
+    tables = source(tmp_path / "agent.yaml")["tables"]
+    assert {f"{mariadb_database}_秘密", f"{other}_秘密"} <= {one["name"] for one in tables}
+    (table,) = [one for one in tables if mariadb_database in one["table"]]
     assert (table["table"], table["columns"]) == (f"{mariadb_database}.秘密", ("编号", "秘密"))
     assert "CREATE USER 'exchange_reader'" in done.stdout and "REVOKE" not in done.stdout
     assert "mysql://user@host/database" in done.stdout

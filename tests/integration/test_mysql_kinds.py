@@ -26,12 +26,12 @@ def reader(mariadb, mariadb_database):
     made = f"CREATE TABLE t (id int PRIMARY KEY, {', '.join(EVERY)}) CHARACTER SET utf8mb4"
     mariadb.execute(
         made,
-        "CREATE OR REPLACE USER reader@'127.0.0.1'",
-        "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO reader@'127.0.0.1'",
-        f"GRANT SELECT ON `{mariadb_database}`.t TO reader@'127.0.0.1'",
+        "CREATE OR REPLACE USER kinds_reader@'127.0.0.1'",
+        "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO kinds_reader@'127.0.0.1'",
+        f"GRANT SELECT ON `{mariadb_database}`.t TO kinds_reader@'127.0.0.1'",
         database=mariadb_database,
     )
-    return f"reader@127.0.0.1:{mariadb.port}/{mariadb_database}"
+    return f"kinds_reader@127.0.0.1:{mariadb.port}/{mariadb_database}"
 
 
 def test_the_log_and_a_poll_give_the_same_kinds(mariadb, mariadb_database, reader):
@@ -50,8 +50,8 @@ def test_the_log_and_a_poll_give_the_same_kinds(mariadb, mariadb_database, reade
 def test_who_may_read_single_columns_only_is_told_the_same_by_both(mariadb, mariadb_database, reader):
     """The server tells such an account no checks, so a JSON is a text to it."""
     mariadb.execute(
-        "REVOKE SELECT ON t FROM reader@'127.0.0.1'",
-        "GRANT SELECT (id, 文) ON t TO reader@'127.0.0.1'",
+        "REVOKE SELECT ON t FROM kinds_reader@'127.0.0.1'",
+        "GRANT SELECT (id, 文) ON t TO kinds_reader@'127.0.0.1'",
         database=mariadb_database,
     )
     table = {"table": "t", "columns": ["id", "文"]}
