@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import tomllib
+from datetime import date, timedelta
 from pathlib import Path
 
+import chinese_calendar
 import pytest
 
 from central.catalogue.entry import Mode, ShareType, UpdateCycle
@@ -34,6 +36,16 @@ def test_a_profile_loads_under_its_name(path):
     assert len(catalogue.elements) == 7 and "county" not in catalogue.platform_levels
     for needs in (catalogue.basis_needed_for, catalogue.condition_needed_for, catalogue.probe_needed_for):
         assert set(needs) <= set(ShareType)
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=[path.stem for path in PROFILES])
+def test_workdays_are_those_somebody_else_wrote_down(path):
+    """Day by day against a package that follows the State Council's yearly notices."""
+    calendar = load_profile(path).calendar
+    days = [date(2024, 1, 1) + timedelta(n) for n in range((date(2027, 1, 1) - date(2024, 1, 1)).days)]
+    wrong = [day for day in days if calendar.is_working(day) != chinese_calendar.is_workday(day)]
+    assert {each.year for each in calendar.years} == {2024, 2025, 2026}
+    assert wrong == []
 
 
 def test_every_profile_is_in_the_wheel():
