@@ -6,6 +6,7 @@ time; a bug in a job ends the daemon like a bug anywhere else.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -174,7 +175,8 @@ class Heart:
         reports: Callable[[], Sequence[node_pb2.StreamReport]],
     ) -> None:
         self._link, self._node, self._version, self._reports = link, node, version, reports
-        self._attestations = Attestations(link.signer)
+        self.attestations = Attestations(link.signer)
+        """What is said of the streams' reads."""
         self._done: list[int] = []
         self._refused: list[int] = []
         self._obeyed: dict[int, bool] = {}
@@ -200,7 +202,9 @@ class Heart:
         """One heartbeat. Raises what kept it from central, after saying so in :attr:`state`."""
         reports, told = self._reports(), self._next_shapes()
         held = self._held()
-        self._attestations.gather(reports)
+        with _unless_away():
+            self.attestations.recall()
+        self.attestations.gather(reports)
         try:
             request = node_pb2.HeartbeatRequest(
                 version=self._version,
@@ -208,7 +212,7 @@ class Heart:
                 streams=reports,
                 done_commands=self._done,
                 refused_commands=self._refused,
-                attestations=self._attestations.next(),
+                attestations=self.attestations.next(),
                 shapes=list(told.values()),
                 received=self.received(),
                 release=self.catalogue.release if self.catalogue else 0,
@@ -222,14 +226,17 @@ class Heart:
         except ExchangeError as error:
             refused = isinstance(error, Credential)
             self.state, self.sentence = State.CREDENTIAL if refused else State.BACKING_OFF, str(error)
+            with _unless_away():
+                self.attestations.keep()
             raise
         self.state, self.sentence = CONNECTED
         # Central has heard of these now; what it still sends was asked since.
         self._done, self._refused = [], []
-        self._attestations.heard(len(request.attestations))
+        with _unless_away():
+            self.attestations.heard(len(request.attestations))
         self._shapes = {place: shape for place, shape in self._shapes.items() if place not in told}
         self.pace_s = float(min(reply.next_s, SLOWEST_PACE_S))
-        self._attestations.hurry(reply.prove_s)
+        self.attestations.hurry(reply.prove_s)
         self.notices = tuple(reply.notices)
         if self.catalogue is not None:
             self.catalogue.heard(reply.release, reply.part)
@@ -312,6 +319,11 @@ class Heart:
                 return f"{len(shapes)} tables described"
             case _:
                 return self._node.reload()
+
+
+def _unless_away() -> contextlib.suppress:
+    """The workers meet the same trouble of the exchange database and say so; what waits is in memory until then."""
+    return contextlib.suppress(ExchangeError)
 
 
 class CertificateWatch:

@@ -16,7 +16,7 @@ from agent.daemon.catalogue import Catalogue
 from agent.daemon.lane import Lane, Surroundings
 from agent.daemon.receiving import Receiving
 from agent.discretion import Discretion
-from agent.exchange import Ballast, Catalogued, Exchange, Witness, migrate, open_exchange
+from agent.exchange import Ballast, Catalogued, Exchange, Statements, Witness, migrate, open_exchange
 from agent.jobs import CONNECTED, CertificateWatch, Heart, Jobs
 from agent.link import Address, Link
 from agent.local import LocalServer
@@ -85,6 +85,7 @@ class Node:
         self._heart = Heart(self._link, self, version_of_us(), self.reports)
         self._heart.received = self._receiving.told
         self._heart.witness = Witness(self._engine)
+        self._heart.attestations.memory = Statements(self._engine)
         self._tell_heart(settings)
         self._heart.catalogue = self._catalogue
         self._jobs = Jobs(on_bug)

@@ -10,6 +10,7 @@ from agent.exchange.quarantine import Entry
 from agent.exchange.received import Received
 from agent.exchange.receptions import Announced, Parcel, Reception
 from agent.exchange.room import StoreLimits
+from agent.exchange.statements import Statements
 from agent.exchange.store import migrate, open_exchange
 from agent.exchange.tablestates import CopyState, TableStatus
 from agent.exchange.witness import Witness
@@ -30,6 +31,7 @@ __all__ = [
     "Reception",
     "Signed",
     "Sizes",
+    "Statements",
     "StoreLimits",
     "TableStatus",
     "Witness",

@@ -31,6 +31,7 @@ class Tables:
     inbox: Table
     catalogue: Table
     witnessed: Table
+    statements: Table
 
 
 @cache
@@ -49,6 +50,7 @@ def tables(schema: str | None, prefix: str) -> Tables:
         Table(f"{prefix}inbox", metadata, *_inbox()),
         Table(f"{prefix}catalogue", metadata, *_catalogue()),
         Table(f"{prefix}witnessed", metadata, *_witnessed()),
+        Table(f"{prefix}statements", metadata, _number("n", key=True), _bytes("content")),
     )
 
 

@@ -100,7 +100,7 @@ def test_migrating_twice_and_at_once_is_once(exchange_url: str) -> None:
     for engine in engines:
         migrate(engine)
     names = inspect(engines[0]).get_table_names(schema=place_of(engines[0]).schema)
-    assert len(names) == 11
+    assert len(names) == 12
     for engine in engines:
         engine.dispose()
 
