@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy import Engine
 
 from agent.daemon.lane import Surroundings
+from agent.discretion import Discretion
 from agent.exchange import Received, Reception
 from agent.imports import Importing, Order, Target
 from agent.pull import Pull, PullLimits
@@ -36,6 +37,7 @@ class Receiving:
         self.received = Received(engine, settings.node, settings.exchange.store)
         self._around = around
         self._pull = Pull(self.received, around.link, pull_limits(settings))
+        self._pull.discretion = Discretion(settings.places, settings.names)
         self._imports = [self._import(each, settings.node) for each in settings.imports]
         self.received.keeps = lambda row: (
             not row.copying and any(each.order.wants(row) for each in self._imports)
@@ -67,7 +69,8 @@ class Receiving:
         return ended
 
     def change(self, settings: Settings) -> None:
-        """Go on within other limits."""
+        """Go on under other settings, from the next connection on."""
+        self._pull.discretion = Discretion(settings.places, settings.names)
         self._pull.change(pull_limits(settings))
 
     # What people ask

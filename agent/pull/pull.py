@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from agent.discretion import Discretion
 from agent.exchange import Received, Reception
 from agent.exchange.receptions import LIFTED, GrantRefused, plain
 from agent.link import Link
@@ -54,6 +55,8 @@ class Pull:
     def __init__(self, received: Received, door: Link, limits: PullLimits) -> None:
         self.state = StreamState(received.node)
         self._received, self._door, self._limits = received, door, limits
+        self.discretion = Discretion(())
+        """What central is not to know of why a grant stands still."""
         self._incarnation = secrets.token_hex(16)
         self._session: Session | None = None
         self._stopping = False
@@ -136,7 +139,7 @@ class Pull:
         window = (self._limits.window_deliveries, self._limits.window_bytes)
         self._parts, self._spoken = Assembler(), set()
         hello = letters.hello(grants, self._incarnation, window)
-        self._session = session = Session(self._door, hello)
+        self._session = session = Session(self._door, hello, self.discretion.keep_hold)
         if self._stopping:
             session.give_up()
         self._verifier = session.welcome(self._limits.welcome_s)

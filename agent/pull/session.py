@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -20,10 +21,12 @@ LOOK_S: Final = 0.2
 
 
 class Session:
-    """From hello to its end."""
+    """From hello to its end; *hide* takes out of what is sent what central is not to know."""
 
-    def __init__(self, door: Link, hello: exchange_pb2.PullRequest) -> None:
-        self._door = door
+    def __init__(
+        self, door: Link, hello: exchange_pb2.PullRequest, hide: Callable[[exchange_pb2.PullRequest], None]
+    ) -> None:
+        self._door, self._hide = door, hide
         self._out: queue.SimpleQueue[exchange_pb2.PullRequest | None] = queue.SimpleQueue()
         self._out.put(hello)
         self._in: queue.Queue[exchange_pb2.PullReply] = queue.Queue(READ_AHEAD)
@@ -64,6 +67,7 @@ class Session:
 
     def send(self, request: exchange_pb2.PullRequest) -> None:
         """Say something; any thread."""
+        self._hide(request)
         self._out.put(request)
 
     def wants_renewal(self) -> bool:

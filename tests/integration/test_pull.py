@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.discretion import Discretion
 from agent.exchange import StoreLimits
 from proto.errors import NotAdmitted, Transient
 from proto.states import State
@@ -104,7 +105,8 @@ def test_a_link_that_breaks_again_and_again(
 
 
 def test_a_held_grant_goes_on_when_a_person_says_so(consumer: Consumer, platform: Platform) -> None:
-    """Central hears that it was lifted and from where to go on; a held one is told on every connection (D5)."""
+    """Central hears that it was lifted and from where to go on; a held one is told on every connection (D5, SD40.1)."""
+    consumer.pull.discretion = Discretion(["mysql://signature@h/d"])
     share = platform.share()
     begin(consumer, platform, share)
     good = share.delivery(persons((1, "张三")))
@@ -118,6 +120,8 @@ def test_a_held_grant_goes_on_when_a_person_says_so(consumer: Consumer, platform
     platform.send(share.granted())
     platform.wait(lambda: len(platform.holds()) == 2)
     assert platform.holds()[1].code == "SIGNATURE_WRONG"
+    assert "signature" in consumer.received.grants()["G-1"].why
+    assert "signature" not in platform.holds()[1].sentence and "…" in platform.holds()[1].sentence
 
     consumer.pull.retry("G-1", "wang")
     platform.visited(3)

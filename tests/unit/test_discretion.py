@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agent.discretion import Discretion, words_of
-from proto.v1 import node_pb2
+from proto.v1 import exchange_pb2, node_pb2
 
 SECRETS = {
     "postgresql://reader:p%40ss-W0rd@db.police.local:5433/户籍": {
@@ -88,3 +88,16 @@ def test_every_sentence_of_a_heartbeat() -> None:
     Discretion(["mysql://reader:pw@db.local/hr"]).keep(request)
     assert b"db.local" not in request.SerializeToString() and b"reader" not in request.SerializeToString()
     assert request.streams[0].tables[0].sentence == "no way to …"
+
+
+def test_why_a_grant_stands_still() -> None:
+    """On a Pull as in a heartbeat; the grant itself stays readable."""
+    hold = exchange_pb2.PullHold(grant="G-1", sentence="no way to db.local", fix="ask reader")
+    request = exchange_pb2.PullRequest(hold=hold)
+    Discretion(["mysql://reader:pw@db.local/hr"]).keep_hold(request)
+    assert (request.hold.grant, request.hold.sentence, request.hold.fix) == ("G-1", "no way to …", "ask …")
+
+    receipt = exchange_pb2.PullRequest(receipt=exchange_pb2.Received(grant="G-1", seq=7))
+    before = receipt.SerializeToString()
+    Discretion(["mysql://reader:pw@db.local/hr"]).keep_hold(receipt)
+    assert receipt.SerializeToString() == before
