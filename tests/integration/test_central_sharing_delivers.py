@@ -15,6 +15,7 @@ from central.store.grants import GRANTS
 from proto.frames import rows as rows_of
 from proto.values import Kind
 from tests.support.central import PEOPLE, Chain, TestCentral, batch_of, eventually, inserts, running
+from tests.support.lateness import warn
 from tests.support.pulling import Pull
 from tests.support.sharing import BASIS, DAY_US, Town, build_town
 
@@ -110,6 +111,27 @@ def test_a_suspended_grant_stops_and_goes_on(place):
     assert time.monotonic() - began < STOPS_WITHIN_S
     place.add((3, "张三"))
     place.town.do("data-li", "grant.resume", grant=grant, reason="裁定：恢复")
+    eventually(lambda: len(place.received(grant)), 3)
+
+
+def test_a_restriction_stops_what_flows_and_lets_go_of_it(place, central):
+    """By the platform's own clock, of hosted resources only; what came meanwhile follows (SD28.3)."""
+    hosted, plain = place.entry(storage="hosted"), place.entry()
+    request = place.town.ask(hosted, mode="exchange", items=["id", "name"])["request"]
+    for who in ("police-admin", "data-li"):
+        answer = place.town.do(who, "share.agree", request=request)
+    grant, other = answer["grant"], granted(place, plain)
+    eventually(lambda: [len(place.received(each)) for each in (grant, other)], [2, 2])
+
+    own = place.town.entry(provider=place.town.codes["civil"])
+    warn(central.engine, place.town.codes["civil"], own.code, "婚姻登记 逾期 3 天", "active")
+    eventually(lambda: place.pull.state_of(grant), "suspended")
+    place.add((3, "张三"))
+    eventually(lambda: len(place.received(other)), 3)
+    assert_passed_by(place, grant, 3)
+    assert len(place.received(grant)) == 2
+
+    place.town.do("data-li", "case.reject", resource=own.code, reason="已补报")
     eventually(lambda: len(place.received(grant)), 3)
 
 
