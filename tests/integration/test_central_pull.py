@@ -246,6 +246,9 @@ def test_an_operator_sees_each_grant(central):
     eventually(lambda: figure(central, grant).acked_seq, 1)
 
 
+MARKER_US = 1_764_000_000_000_000
+
+
 def test_that_nothing_came_is_told(central):
     """A grant whose table did not change hears how far its provider's stream was followed, and was proven read."""
     provider = Provider(central)
@@ -254,7 +257,10 @@ def test_that_nothing_came_is_told(central):
     with Pull(civil(central).channel, "civil") as pull:
         caught_up(central, pull, grant)
         provider.change(inserts([(1, "别的表")]))
-        pull.wait_for(lambda: pull.progress.get(grant, 0) == 2, 25)
+        pull.wait_for(lambda: grant in pull.progress and pull.progress[grant].source_seq == 2, 25)
+        assert pull.progress[grant].proven_us == 0
+        provider.prove(MARKER_US)
+        pull.wait_for(lambda: pull.progress[grant].proven_us == MARKER_US, 25)
 
 
 @pytest.mark.parametrize(

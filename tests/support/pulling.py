@@ -19,7 +19,7 @@ from proto.batch import Delta
 from proto.channel import PROTOCOL, from_rpc
 from proto.schema import Column, TableSchema
 from proto.signing import Verifier
-from proto.v1 import exchange_pb2, exchange_pb2_grpc
+from proto.v1 import exchange_pb2, exchange_pb2_grpc, node_pb2
 from proto.values import Kind
 from tests.support.central import Chain, NodeClient, TestCentral, batch_of, eventually, inserts
 from tests.support.deliveries import Receiver, platform_shows
@@ -48,7 +48,7 @@ class Pull:
         self.consumer = consumer
         self.receivers = {each.grant: each for each in receivers}
         self.granted: dict[str, list[exchange_pb2.Granted]] = {}
-        self.progress: dict[str, int] = {}
+        self.progress: dict[str, exchange_pb2.Progress] = {}
         self.recalls: list[exchange_pb2.Recall] = []
         self.deliveries: list[exchange_pb2.Delivery] = []
         self.error: Exception | None = None
@@ -146,7 +146,7 @@ class Pull:
             case "granted":
                 self.granted.setdefault(reply.granted.grant, []).append(reply.granted)
             case "progress":
-                self.progress[reply.progress.grant] = reply.progress.source_seq
+                self.progress[reply.progress.grant] = reply.progress
             case "recall":
                 self.recalls.append(reply.recall)
             case "delivery":
@@ -197,6 +197,11 @@ class Provider:
             self._push.until_accepted(batches[-1].seq)
         else:
             self._push.until_applied(batches[-1].seq)
+
+    def prove(self, marker_us: int) -> None:
+        """A sign of life: the business database was read to its end at *marker_us*."""
+        stream = node_pb2.StreamReport(stream=STREAM, captured_seq=self.chain.head.seq, marker_us=marker_us)
+        self._node.desk.Heartbeat(node_pb2.HeartbeatRequest(streams=[stream]), timeout=5)
 
     def people(self, first: int, last: int, name: str = "张三") -> None:
         """New people."""
