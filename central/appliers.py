@@ -6,22 +6,19 @@ the applier reads from the ledger. Batches that another central process accepted
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from queue import SimpleQueue
-from typing import Final, Protocol
+from typing import Protocol
 
 import structlog
 
+from central.crew import Crew, backoff_s
 from proto.batch import SealedBatch
 from proto.errors import ExchangeError, Halt, Transient
 
-FIRST_BACKOFF_S: Final = 0.5
-LONGEST_BACKOFF_S: Final = 60.0
 _log = structlog.get_logger()
 
 
@@ -65,39 +62,25 @@ class Appliers:
         self._room_bytes = handover_bytes
         self._lanes: dict[str, _Lane] = {}
         self._lock = threading.Lock()
-        self._queue: SimpleQueue[_Lane | None] = SimpleQueue()
-        self._stopping = threading.Event()
-        self._threads = [
-            # Daemon threads: a statement that hangs in the database must not keep a stopping process alive.
-            threading.Thread(target=self._work, name=f"apply-{number}", daemon=True)
-            for number in range(threads)
-        ]
+        self._crew = Crew(self._turn, threads, "apply")
 
     def start(self) -> None:
         """Begin to work."""
-        for thread in self._threads:
-            thread.start()
+        self._crew.start()
 
     def stop(self, timeout_s: float) -> bool:
         """Let running steps end, begin no other; True when all threads ended in time."""
-        self._stopping.set()
+        self._crew.dismiss()
         with self._lock:
             steppers = [lane.stepper for lane in self._lanes.values() if lane.stepper]
         for stepper in steppers:
             stepper.stop()
-        for _ in self._threads:
-            self._queue.put(None)
-        deadline = time.monotonic() + timeout_s
-        for thread in self._threads:
-            if thread.ident is None:
-                continue  # stopped before it was started
-            thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        return self._crew.join(timeout_s)
 
     @property
     def alive(self) -> bool:
         """True while every thread is there; food for the watchdog."""
-        return all(thread.is_alive() for thread in self._threads)
+        return self._crew.alive
 
     def wake(self, stream: str, batches: Sequence[SealedBatch] = ()) -> None:
         """There may be something to apply: *batches*, just accepted, or whatever the ledger holds."""
@@ -147,13 +130,9 @@ class Appliers:
     def _enqueue(self, lane: _Lane) -> None:
         if lane.queued:
             lane.again = True
-        elif time.monotonic() >= lane.not_before_s and not self._stopping.is_set():
+        elif time.monotonic() >= lane.not_before_s and not self._crew.is_dismissed:
             lane.queued = True
-            self._queue.put(lane)
-
-    def _work(self) -> None:
-        while (lane := self._queue.get()) is not None and not self._stopping.is_set():
-            self._turn(lane)
+            self._crew.put(lane)
 
     def _turn(self, lane: _Lane) -> None:
         """One step of one lane; then the other lanes have their turn."""
@@ -192,9 +171,8 @@ class Appliers:
             lane.failures, lane.not_before_s, lane.trouble = 0, 0.0, None
             return
         lane.failures += 1
-        ceiling = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(lane.failures - 1, 10))
         # A halted stream is looked at again as soon as somebody wakes it: looking is cheap, and a person waits for it.
-        wait_s = 0.0 if isinstance(trouble, Halt) else random.uniform(0, ceiling)  # noqa: S311 - jitter, no secret
+        wait_s = 0.0 if isinstance(trouble, Halt) else backoff_s(lane.failures)
         lane.not_before_s = time.monotonic() + wait_s
         if type(lane.trouble) is not type(trouble) or str(lane.trouble) != str(trouble):
             _log.warning("apply_stopped", stream=lane.stream, error=str(trouble), wait_s=round(wait_s, 1))

@@ -6,15 +6,14 @@ which asks once a second, in one question for everybody, what became of grants, 
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable
-from queue import SimpleQueue
 from typing import Final
 
 import structlog
 
+from central.crew import Crew, backoff_s
 from central.delivery import calls, cursor
 from central.delivery.courier import Courier, Post, Step
 from central.delivery.cursor import Standing
@@ -27,8 +26,6 @@ from proto.errors import ExchangeError, Halt, Refused, Transient
 from proto.states import State
 from proto.v1 import exchange_pb2
 
-FIRST_BACKOFF_S: Final = 0.5
-LONGEST_BACKOFF_S: Final = 60.0
 HALT_BACKOFF_S: Final = 5.0
 PROGRESS_S: Final = 10.0
 """That nothing came for a grant is told at most this often."""
@@ -57,33 +54,21 @@ class Depot:
         self._clock_us = 0
         self._progress_at_s = 0.0
         self._lock = threading.RLock()
-        self._queue: SimpleQueue[Lane | None] = SimpleQueue()
-        self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"deliver-{number}", daemon=True)
-            for number in range(threads)
-        ]
+        self._crew = Crew(self._turn, threads, "deliver")
 
     def start(self) -> None:
         """Begin to work."""
-        for thread in self._threads:
-            thread.start()
+        self._crew.start()
 
     def stop(self, timeout_s: float) -> bool:
         """Let running steps end, begin no other; True when all threads ended in time."""
-        self._stopping.set()
-        for _ in self._threads:
-            self._queue.put(None)
-        deadline = time.monotonic() + timeout_s
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        self._crew.dismiss()
+        return self._crew.join(timeout_s)
 
     @property
     def alive(self) -> bool:
         """True while every thread is there; food for the watchdog."""
-        return all(thread.is_alive() for thread in self._threads)
+        return self._crew.alive
 
     def open(self, consumer: str, hello: exchange_pb2.PullHello, notify: Callable[[], None]) -> Visit:
         """Deliver to *consumer* on this call, and on no older one; *notify* is called when there is something to write."""
@@ -245,13 +230,9 @@ class Depot:
     def _enqueue(self, lane: Lane) -> None:
         if lane.queued:
             lane.again = True
-        elif time.monotonic() >= lane.not_before_s and not self._stopping.is_set():
+        elif time.monotonic() >= lane.not_before_s and not self._crew.is_dismissed:
             lane.queued = True
-            self._queue.put(lane)
-
-    def _work(self) -> None:
-        while (lane := self._queue.get()) is not None and not self._stopping.is_set():
-            self._turn(lane)
+            self._crew.put(lane)
 
     def _turn(self, lane: Lane) -> None:
         """One step of one lane; then the others have their turn."""
@@ -301,8 +282,7 @@ class Depot:
             lane.failures, lane.not_before_s = 0, 0.0
             return
         lane.failures += 1
-        ceiling = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(lane.failures - 1, 10))
-        wait_s = HALT_BACKOFF_S if isinstance(trouble, Halt) else random.uniform(0, ceiling)  # noqa: S311 - jitter
+        wait_s = HALT_BACKOFF_S if isinstance(trouble, Halt) else backoff_s(lane.failures)
         lane.not_before_s = time.monotonic() + wait_s
 
 
