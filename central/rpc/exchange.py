@@ -19,8 +19,9 @@ from central.rpc.answers import Context, answering
 from central.rpc.assembly import Assembler, Budget, size_of
 from central.rpc.gate import Gate
 from central.rpc.identity import Doorkeeper
+from central.rpc.opening import from_thread, hello_of
 from proto.batch import Head, SealedBatch
-from proto.channel import HELLO_DEADLINE_S, PROGRESS_DEADLINE_S, PROTOCOL
+from proto.channel import PROGRESS_DEADLINE_S, PROTOCOL
 from proto.errors import Refused, Transient
 from proto.v1 import exchange_pb2, exchange_pb2_grpc
 
@@ -89,7 +90,7 @@ class ExchangeService(exchange_pb2_grpc.ExchangeServicer):
         async with answering(context, "Push"):
             with self._gate:
                 node = await self._door.node(context)
-            hello = await _hello(requests)
+            hello: exchange_pb2.Hello = await hello_of(requests)
             with self._gate:
                 head = await self._run(self._intake.hello, node, hello)
             _log.info("push_opened", stream=hello.stream, epoch=hello.epoch, accepted=head.seq)
@@ -104,7 +105,7 @@ class ExchangeService(exchange_pb2_grpc.ExchangeServicer):
         self, lane: _Lane, requests: AsyncIterator[exchange_pb2.PushRequest], context: Context
     ) -> None:
         loop = asyncio.get_running_loop()
-        silence = self._appliers.listen(lane.stream, lambda seq: _from_thread(loop, lane.was_applied, seq))
+        silence = self._appliers.listen(lane.stream, lambda seq: from_thread(loop, lane.was_applied, seq))
         self._appliers.wake(lane.stream)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -229,23 +230,6 @@ class _Lane:
         self.news.set()
 
 
-async def _hello(requests: AsyncIterator[exchange_pb2.PushRequest]) -> exchange_pb2.Hello:
-    try:
-        async with asyncio.timeout(HELLO_DEADLINE_S):
-            first = await anext(requests, None)
-    except TimeoutError as error:
-        raise Transient(f"no hello within {HELLO_DEADLINE_S:g} s") from error
-    if first is None or first.WhichOneof("body") != "hello":
-        raise Refused("the first message must be a hello")
-    if first.hello.protocol != PROTOCOL:
-        raise Refused(
-            f"protocol {first.hello.protocol} is not spoken here, only {PROTOCOL}",
-            where=first.hello.stream[:80],
-            fix="upgrade the older side",
-        )
-    return first.hello
-
-
 async def _receive(lane: _Lane, requests: AsyncIterator[exchange_pb2.PushRequest]) -> None:
     while (request := await _next(lane, requests)) is not None:
         if request.WhichOneof("body") != "part":
@@ -285,9 +269,3 @@ async def _acknowledge(lane: _Lane, context: Context) -> None:
             told = (lane.accepted, lane.applied, lane.received_bytes)
             ack = exchange_pb2.Ack(seq=told[0], applied=told[1], received_bytes=told[2])
             await context.write(exchange_pb2.PushReply(ack=ack))
-
-
-def _from_thread(loop: asyncio.AbstractEventLoop, listener: Callable[[int], None], seq: int) -> None:
-    # The loop may be gone when the last step of a stopping process reports.
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(listener, seq)

@@ -15,7 +15,8 @@ from central.rpc.answers import Context, answering
 from central.rpc.exchange import ExchangeService
 from central.rpc.gate import Gate
 from central.rpc.identity import Doorkeeper
-from proto.channel import HELLO_DEADLINE_S, MAX_PART_BYTES, PROTOCOL
+from central.rpc.opening import from_thread, hello_of
+from proto.channel import MAX_PART_BYTES, PROTOCOL
 from proto.errors import ExchangeError, Refused, Transient
 from proto.v1 import exchange_pb2, exchange_pb2_grpc
 
@@ -71,11 +72,13 @@ class PullService:
         async with answering(context, "Pull"):
             with self._gate:
                 node = await self._door.node(context)
-            hello = await _hello(requests)
+            hello: exchange_pb2.PullHello = await hello_of(requests)
+            if len(hello.received) > MOST_GRANTS:
+                raise Refused(f"a hello that speaks of more than {MOST_GRANTS} grants")
             news = asyncio.Event()
             loop = asyncio.get_running_loop()
             with self._gate:
-                visit = await self._open(node, hello, lambda: _from_thread(loop, news))
+                visit = await self._open(node, hello, lambda: from_thread(loop, news.set))
             _log.info("pull_opened", node=node, grants=len(hello.received))
             try:
                 await self._serve(visit, news, requests, context)
@@ -168,22 +171,6 @@ class Exchange(exchange_pb2_grpc.ExchangeServicer):
         await self._pull.serve(requests, context)
 
 
-async def _hello(requests: AsyncIterator[exchange_pb2.PullRequest]) -> exchange_pb2.PullHello:
-    try:
-        async with asyncio.timeout(HELLO_DEADLINE_S):
-            first = await anext(requests, None)
-    except TimeoutError as error:
-        raise Transient(f"no hello within {HELLO_DEADLINE_S:g} s") from error
-    if first is None or first.WhichOneof("body") != "hello":
-        raise Refused("the first message must be a hello")
-    if first.hello.protocol != PROTOCOL:
-        what = f"protocol {first.hello.protocol} is not spoken here, only {PROTOCOL}"
-        raise Refused(what, fix="upgrade the older side")
-    if len(first.hello.received) > MOST_GRANTS:
-        raise Refused(f"a hello that speaks of more than {MOST_GRANTS} grants")
-    return first.hello
-
-
 def _parts(item: Item) -> Iterator[exchange_pb2.PullReply]:
     """The messages that carry *item*; the first describes it, and its payload is never copied whole."""
     if item.dispatch is None:
@@ -203,12 +190,6 @@ def _parts(item: Item) -> Iterator[exchange_pb2.PullReply]:
                 payload=bytes(payload[start : start + MAX_PART_BYTES]),
             )
         )
-
-
-def _from_thread(loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> None:
-    # The loop may be gone when the last step of a stopping process reports.
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(news.set)
 
 
 def _noted(closing: asyncio.Future[Any]) -> None:
