@@ -88,7 +88,7 @@ class Link:
         return PullCall(self._address, requests)
 
     def do(self, request: desk_pb2.DeskRequest) -> desk_pb2.DeskReply:
-        """Let a person of this department do something at central's desk. Raises what the desk raised."""
+        """Let a person of this department do something at central's desk, or a system ask. Raises what the desk raised."""
         return self._at_desk(lambda desk: desk.Do(request, timeout=DESK_DEADLINE_S))  # type: ignore[no-any-return]
 
     def verbs(self) -> desk_pb2.VerbsReply:

@@ -9,7 +9,7 @@ import os
 
 import typer
 
-from agent.cli import asking, desk, inspecting, journal, log, quarantine, received, running, setup
+from agent.cli import asking, desk, inspecting, journal, log, quarantine, querying, received, running, setup
 
 app = typer.Typer(
     name="exchange-agent",
@@ -31,6 +31,7 @@ app.command("reload")(asking.reload)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(received.app, name="received")
 app.command("ask", short_help="What people decide at the platform's desk.")(desk.ask)
+app.command("query", short_help="A system asks for rows that are granted to it.")(querying.query)
 app.add_typer(journal.app, name="journal")
 app.add_typer(inspecting.app, name="batch")
 app.add_typer(log.app, name="log")

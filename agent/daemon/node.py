@@ -235,7 +235,7 @@ class Node:
         return self._receiving.retry(grant, who)
 
     def ask(self, request: desk_pb2.DeskRequest) -> desk_pb2.DeskReply:
-        """What a person of the department decides at central's desk, through this node's identity."""
+        """What a person of the department decides, or a system asks, at central's desk, through this node's identity."""
         return self._link.do(request)
 
     def verbs(self) -> desk_pb2.VerbsReply:

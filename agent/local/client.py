@@ -78,9 +78,9 @@ class LocalClient:
         """Let a held grant of another department, or an import of it, go on."""
         return self._do("RetryReceived", local_pb2.ReceivedRequest(grant=grant, who=self._who))
 
-    def ask(self, verb: str, arguments: str, person: str) -> str:
-        """Do something at central's desk; its answer, JSON."""
-        request = desk_pb2.DeskRequest(verb=verb, arguments=arguments, person=person)
+    def ask(self, verb: str, arguments: str, person: str = "", system: str = "") -> str:
+        """Do something at central's desk, for a person or a system of the department; its answer, JSON."""
+        request = desk_pb2.DeskRequest(verb=verb, arguments=arguments, person=person, system=system)
         answer: desk_pb2.DeskReply = self._ask("Ask", request)
         return answer.answer
 

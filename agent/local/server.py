@@ -62,7 +62,7 @@ class Control(Protocol):
         ...
 
     def ask(self, request: desk_pb2.DeskRequest) -> desk_pb2.DeskReply:
-        """Let a person of the department do something at central's desk."""
+        """Let a person of the department do something at central's desk, or one of its systems ask for rows."""
         ...
 
     def verbs(self) -> desk_pb2.VerbsReply:

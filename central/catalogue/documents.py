@@ -46,7 +46,12 @@ _SAMPLES: Final = {
     "T": '"CCYY-MM-DD hh:mm:ss"',
 }
 _ERRORS: Final = (
-    ("NOT_GRANTED", "没有授权、授权未生效或已到期、已暂停、已撤销", "向提供方申请，或查看授权说明"),
+    (
+        "NOT_GRANTED",
+        "没有授权、授权未生效或已到期、已暂停、已撤销，或不在授权的使用者之列",
+        "向提供方申请，或查看授权说明",
+    ),
+    ("LIMIT", "达到授权的行数、次数，或不在授权的时段", "按给出的时间再来"),
     ("NOT_ADMITTED", "证书未知、已吊销或已过期", "联系平台管理员"),
     ("REFUSED", "请求有误，什么也没有改变", "按提示修改"),
     ("TRANSIENT", "暂时的故障", "稍后自动重试"),
@@ -86,6 +91,7 @@ def interface_document(
         f"- 更新周期：{cycles.get(entry.update_cycle, entry.update_cycle)}；更新时限：{entry.update_limit}",
         f"- 同步方式：{'增量' if entry.sync == 'increment' else '全量'}；删除{'可见' if entry.deletes_rows else '不可见'}",
         f"- 数据表：{place}",
+        *([f"- 来源资源：{'、'.join(f'`{code}`' for code in entry.sources)}"] if entry.sources else []),
         "",
         "## 信息项",
         "",
@@ -96,7 +102,7 @@ def interface_document(
     ]
     if held_back:
         lines += [f"不予共享、不提供的信息项：{'、'.join(held_back)}", ""]
-    return "\n".join(lines + _sample(shared) + _endings(entry)) + "\n"
+    return "\n".join(lines + _ways(entry) + _sample(shared) + _endings(entry)) + "\n"
 
 
 def dcat(turn: Turn, told: Page) -> dict[str, Any]:
@@ -161,6 +167,23 @@ def _item_row(number: int, item: Item, share_types: dict[str, str]) -> str:
         item.standard or "—",
     )
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _ways(entry: Entry) -> list[str]:
+    """How it is had, for each way that is offered (Art. 19, 24)."""
+    keys = " ".join(f"--key {item.column}=…" for item in entry.items if item.is_key) or "--where …"
+    said = {
+        Mode.EXCHANGE: "平台按授权把数据送入使用方节点的前置交换库：`exchange-agent received list`。",
+        Mode.QUERY: "授权所列人员在平台逐次查询，须写明用途："
+        f"`exchange-central share query 授权号 {keys} --purpose …`。",
+        Mode.INTERFACE: "授权所列业务系统经本部门节点（节点证书）查询，无须人员逐次操作："
+        f"`exchange-agent query {entry.code} --system 系统名 {keys} --purpose … --json`；"
+        "或以节点证书调用 `exchange.v1.Desk/Do`：`verb` 为 `share.query`，`system` 为系统名，"
+        f'`arguments` 为 `{{"resource": "{entry.code}", "key": {{…}}, "purpose": "…"}}`。',
+        Mode.CUSTOM: "由来源资源加工而成；须各来源提供方与主管部门同意，之后与数据交换相同，送入使用方的前置交换库。",
+    }
+    lines = [f"- {MODE_NAMES[mode]}：{said[mode]}" for mode in entry.modes]
+    return ["## 使用方式", "", *lines, "", "每种方式各自申请、各自授权。", ""]
 
 
 def _sample(items: list[Item]) -> list[str]:

@@ -42,6 +42,10 @@ class Mode(StrEnum):
     CUSTOM = "custom"
 
 
+DELIVERED: Final = (Mode.EXCHANGE, Mode.CUSTOM)
+"""Their rows go to the consumer's own exchange database, over Exchange.Pull."""
+
+
 class UpdateCycle(StrEnum):
     """更新周期."""
 

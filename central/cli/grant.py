@@ -26,6 +26,7 @@ def list_grants(
     state: Annotated[str, typer.Option("--state", help="active, expiring, suspended, expired …")] = "",
     consumer: Annotated[str, typer.Option("--consumer", help="Of one node.")] = "",
     resource: Annotated[str, typer.Option("--resource", help="Of one resource.")] = "",
+    mode: Annotated[str, typer.Option("--mode", help="exchange, query, interface or custom.")] = "",
     ends_within: Annotated[int | None, typer.Option("--ends-within", help="Days.")] = None,
     after: told.After = "",
     most: told.Most = 50,
@@ -33,6 +34,7 @@ def list_grants(
 ) -> None:
     """Grants, newest first: your department's and those of its data; all of them for those who watch."""
     asked: dict[str, Any] = {"state": state or None, "consumer": consumer, "resource": resource}
+    asked["mode"] = mode
     with counter(context) as desk:
         page = desk.do("grant.list", **asked, ends_within_days=ends_within, after=after, most=most)
     if as_json:

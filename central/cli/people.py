@@ -89,22 +89,26 @@ def add_person(
     name: Name,
     full_name: Annotated[str, typer.Option("--name", help="The name people know.")],
     department: Annotated[str, typer.Option("--department", help="Its code.")],
-    role: Annotated[list[str], typer.Option("--role", help="May be repeated; see docs/people.md.")],
+    role: Annotated[
+        list[str] | None, typer.Option("--role", help="May be repeated; see docs/people.md.")
+    ] = None,
+    office: Annotated[str, typer.Option("--office", help="科室, as grants name it among their users.")] = "",
     who: Who = "",
     config: Config = DEFAULT_CONFIG,
 ) -> None:
-    """Make a person known with exactly these roles, or change them.
+    """Make a person known with exactly these roles and this office, or change them. Who only asks needs no role.
 
-    Example: exchange-central person add li-na --name 李娜 --department 11370000MB2846456X --role registrar
+    Example: exchange-central person add li-na --name 李娜 --department 11370000MB2846456X --role registrar --office 户政科
     """
     from central.people import Office
     from central.people.office import Person
 
-    roles = tuple(_role(each) for each in role)
+    roles = tuple(_role(each) for each in role or ())
     Office(store_of(settings_of(config))).add_person(
-        Person(name, full_name, department, roles, left=False), who or whoami()
+        Person(name, full_name, department, roles, left=False, office=office.strip()), who or whoami()
     )
-    say(f"{full_name} may act as {', '.join(roles)}")
+    where = f", of {office}" if office else ""
+    say(f"{full_name}{where} may act as {', '.join(roles) or 'one who asks under a grant'}")
     say(f"next: exchange-central person certificate {name} --out FOLDER, or act here with --as {name}")
 
 
@@ -166,10 +170,16 @@ def list_persons(as_json: Json = False, config: Config = DEFAULT_CONFIG) -> None
         say_json([asdict(each) for each in found])
         return
     rows = [
-        (each.person, each.name, each.department, "left" if each.left else ", ".join(each.roles))
+        (
+            each.person,
+            each.name,
+            each.department,
+            each.office or "–",
+            "left" if each.left else ", ".join(each.roles) or "–",
+        )
         for each in found
     ]
-    show(table(("person", "name", "department", "roles"), rows))
+    show(table(("person", "name", "department", "office", "roles"), rows))
 
 
 def _say_what_waits(engine: Engine, department: str) -> None:

@@ -259,17 +259,21 @@ def explain(
     consumer: told.Consumer,
     resource: told.Resource,
     item: Annotated[str, typer.Option("--item", help="One item of it.")] = "",
+    mode: Annotated[str, typer.Option("--mode", help="Of the grants of one mode only.")] = "",
     as_json: Json = False,
 ) -> None:
     """One page: catalogue, request, consents, grant and limits; the last line says can or cannot, why, whose move."""
     with counter(context) as desk:
-        page = desk.do("share.explain", consumer=consumer, resource=resource, item=item)
+        page = desk.do("share.explain", consumer=consumer, resource=resource, item=item, mode=mode)
     if as_json:
         say_json(page)
         return
     if entry := page["entry"]:
         say(f"resource  {entry['code']} {entry['name']}, of {entry['provider_name']}, {entry['share_type']}")
-        say(f"catalogue version {entry['version']}, in release {entry['release']}")
+        made_of = f"; made of {', '.join(entry['sources'])}" if entry["sources"] else ""
+        say(
+            f"catalogue version {entry['version']}, in release {entry['release']}, for {', '.join(entry['modes'])}{made_of}"
+        )
     for each in page["requests"]:
         say(f"request   {each['request']} is {each['state']} {each['sentence']}".rstrip())
         for step in each["steps"]:
@@ -280,7 +284,7 @@ def explain(
         say(
             f"grant     {grant['grant']} version {grant['version']} ({grant['mode']}) is {grant['state']} until {last}"
         )
-        say(f"  items {', '.join(terms['items'])}; {told.said_of(terms)}")
+        say(f"  items {', '.join(terms['items'])}; users {', '.join(terms['users'])}; {told.said_of(terms)}")
         say("may change it: " + "; ".join(page["may_change"]))
     for each in page["restrictions"]:
         say(f"restricted {each}")

@@ -15,7 +15,9 @@ Resource = Annotated[str, typer.Argument(help="The resource's code, as the catal
 RequestNo = Annotated[str, typer.Argument(help="The request, e.g. R2026-0007.")]
 GrantNo = Annotated[str, typer.Argument(help="The grant, e.g. G2026-0012.")]
 Business = Annotated[str, typer.Option("--business", help="For which duty the data is used.")]
-Users = Annotated[list[str], typer.Option("--user", help="Who works with it; may be repeated.")]
+Users = Annotated[
+    list[str], typer.Option("--user", help="OFFICE, person:NAME, role:ROLE or system:NAME; may be repeated.")
+]
 Items = Annotated[
     list[str], typer.Option("--item", help="An item, by column or name; may be repeated. Never 'all'.")
 ]

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Row, and_, func, select
 
+from central.catalogue.entry import DELIVERED
 from central.delivery.cursor import Standing
 from central.store import NowUs, reading
 from central.store.deliveries import DELIVERIES
@@ -37,7 +38,7 @@ _QUERY: Final = (
     .join(DELIVERIES, _D.grant_id == GRANTS.c.grant_id, isouter=True)
     .join(APPLIED, APPLIED.c.stream == GRANTS.c.stream, isouter=True)
     .join(LEDGER, and_(LEDGER.c.stream == GRANTS.c.stream, LEDGER.c.seq == _D.source_seq + 1), isouter=True)
-    .where(GRANTS.c.mode == "exchange")
+    .where(GRANTS.c.mode.in_(DELIVERED))
     .order_by(GRANTS.c.grant_id)
 )
 
@@ -79,7 +80,7 @@ class Delivered:
 def delivered(
     connection: Connection, *, consumer: str | None = None, grants: Sequence[str] | None = None
 ) -> list[Delivered]:
-    """Every grant of mode exchange, or one consumer's, or those named; ended ones too."""
+    """Every grant whose rows are delivered, or one consumer's, or those named; ended ones too."""
     query = _QUERY
     if consumer is not None:
         query = query.where(GRANTS.c.consumer == consumer)

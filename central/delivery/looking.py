@@ -10,6 +10,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 from sqlalchemy import Engine, bindparam, select, update
 
+from central.catalogue.entry import DELIVERED
 from central.catalogue.published import newest_release
 from central.delivery import calls
 from central.delivery.recalls import Recalling, open_recalls
@@ -34,7 +35,7 @@ _GRANTS: Final = (
         NowUs().label("now"),
     )
     .join(APPLIED, APPLIED.c.stream == GRANTS.c.stream, isouter=True)
-    .where(GRANTS.c.consumer.in_(bindparam("some", expanding=True)), GRANTS.c.mode == "exchange")
+    .where(GRANTS.c.consumer.in_(bindparam("some", expanding=True)), GRANTS.c.mode.in_(DELIVERED))
     .order_by(GRANTS.c.grant_id)
 )
 _KEEP: Final = (

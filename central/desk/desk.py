@@ -14,7 +14,7 @@ from central.people.verb import DECISIONS
 from central.policy import Profile
 from central.settings import Platform
 from central.store import now_us, reading, writing
-from proto.errors import Refused
+from proto.errors import NotAdmitted, Refused
 from proto.process import Section
 from proto.signing import Signer
 
@@ -62,6 +62,8 @@ class Desk:
             raise
 
     def _act(self, connection: Connection, verb: Verb, arguments: Section, actor: Actor) -> Any:
+        if actor.node and not verb.for_systems:
+            raise NotAdmitted(f"{verb.name} is for people: a system decides nothing", where=actor.person)
         if verb.roles:
             actor.demand(*verb.roles, what=verb.name)
         moment = now_us(connection)

@@ -39,17 +39,28 @@ APART: Final = (
 """Pairs that one person may never have together."""
 
 
+READS_NO_ROWS: Final = frozenset(
+    {Role.AUTHORITY, Role.SYSTEM_ADMIN, Role.SECURITY_ADMIN, Role.AUDIT_ADMIN, Role.TESTER}
+)
+"""Whoever watches or runs the platform does not read what passes through it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A person at work, as a verified certificate says."""
+    """A person at work, as a verified certificate says; or a business system that asks, as its node's certificate says."""
 
     person: str
+    """Of a system ``system:NAME``: no person is called so."""
     name: str
     department: str
     """The department's unified social credit code."""
     roles: frozenset[Role]
     via: str = ""
     """How we know: ``certificate``, the node that vouches, or the console of central's own machine."""
+    office: str = ""
+    """The person's office (科室) within the department; "" = nobody said."""
+    node: str = ""
+    """Of a system: the node that vouches for it. "" = it is a person."""
 
     def demand(self, *roles: Role, what: str) -> None:
         """Raise NotAdmitted unless the person has one of *roles*."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
@@ -17,6 +18,9 @@ from central.store.tables import NODES
 from proto.errors import NotAdmitted, Refused
 
 LEVELS = ("province", "city", "county")
+SYSTEM: Final = "system:"
+"""Stands before the name of a system wherever a person could stand."""
+LONGEST_SYSTEM: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Person:
     department: str
     roles: tuple[Role, ...]
     left: bool
+    office: str = ""
+    """科室, as grants name it in their ``users``; "" = nobody said."""
 
 
 class Office:
@@ -96,7 +102,8 @@ class Office:
             _demand_department(connection, person.department)
             _write_person(connection, person)
             roles = ",".join(sorted(person.roles))
-            facts = {"person": person.person, "department": person.department, "roles": roles, "who": who}
+            facts = {"person": person.person, "department": person.department, "office": person.office}
+            facts |= {"roles": roles, "who": who}
             audit.record(connection, audit.REGISTRY, "person_added", **facts)
 
     def leave(self, person: str, who: str, reason: str) -> None:
@@ -137,6 +144,7 @@ class Office:
                 row.department,
                 tuple(Role(each.role) for each in roles if each.person == row.person),
                 row.left_us is not None,
+                row.office,
             )
             for row in rows
         ]
@@ -149,7 +157,7 @@ def actor(connection: Connection, person: str, via: str) -> Actor:
         said = "nobody here is called so" if row is None else "this person has left"
         raise NotAdmitted(said, where=person[:40], fix="exchange-central person add")
     roles = connection.scalars(select(PERSON_ROLES.c.role).where(PERSON_ROLES.c.person == person))
-    return Actor(row.person, row.name, row.department, frozenset(map(Role, roles)), via)
+    return Actor(row.person, row.name, row.department, frozenset(map(Role, roles)), via, row.office)
 
 
 def actor_at_node(connection: Connection, person: str, node: str) -> Actor:
@@ -161,6 +169,18 @@ def actor_at_node(connection: Connection, person: str, node: str) -> Actor:
             "a node speaks only for people of its own department", where=f"{node}: {person[:40]}"
         )
     return found
+
+
+def system_at_node(connection: Connection, system: str, node: str) -> Actor:
+    """The business system for which *node* vouches, without a person. Raises Refused for what is no name of one."""
+    if not system.isprintable() or system != system.strip() or len(system) > LONGEST_SYSTEM:
+        what = f"is no name of a system: up to {LONGEST_SYSTEM} characters, none of them a control character"
+        raise Refused(what, where="system")
+    home = department_of(connection, node)
+    if not home:
+        fix = f"exchange-central department place {node} CODE"
+        raise NotAdmitted("nobody said in which department this node stands", where=node, fix=fix)
+    return Actor(f"{SYSTEM}{system}", system, home, frozenset(), f"node {node}", node=node)
 
 
 def department_of(connection: Connection, node: str) -> str:
@@ -187,7 +207,7 @@ def _demand_department(connection: Connection, department: str) -> None:
 
 def _write_person(connection: Connection, person: Person) -> None:
     now, here = now_us(connection), PERSONS.c.person == person.person
-    facts = {"name": person.name, "department": person.department, "left_us": None}
+    facts = {"name": person.name, "department": person.department, "office": person.office, "left_us": None}
     if not connection.execute(update(PERSONS).where(here).values(facts)).rowcount:
         connection.execute(insert(PERSONS), {"person": person.person, "added_us": now, **facts})
     connection.execute(delete(PERSON_ROLES).where(PERSON_ROLES.c.person == person.person))

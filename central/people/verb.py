@@ -53,3 +53,5 @@ class Verb:
     """One of them is needed; empty = whoever is admitted."""
     writes: bool = True
     help: str = ""
+    for_systems: bool = False
+    """A business system may do it too, through its node and without a person."""

@@ -1,4 +1,4 @@
-"""Desk.Do: the person behind the certificate, or the one a node vouches for, does one verb."""
+"""Desk.Do: the person behind the certificate, or the person or system a node vouches for, does one verb."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from central.ca import NODE_URI
 from central.people import Actor, Verb
-from central.people.office import actor, actor_at_node
+from central.people.office import actor, actor_at_node, system_at_node
 from central.rpc.answers import Context, answering
 from central.rpc.identity import Doorkeeper, caller
 from proto.errors import Refused
@@ -45,7 +45,7 @@ class DeskService(desk_pb2_grpc.DeskServicer):
     ) -> desk_pb2.DeskReply:
         """One verb."""
         async with answering(context, "Do"):
-            who = await self._who(context, request.person)
+            who = await self._who(context, request.person, request.system)
             answer = await self._run(self._desk.do, request.verb, _arguments(request), who)
             return desk_pb2.DeskReply(answer=_said(request.verb, answer))
         raise AssertionError("a call that failed was aborted")
@@ -63,12 +63,17 @@ class DeskService(desk_pb2_grpc.DeskServicer):
             return desk_pb2.VerbsReply(verbs=[_described(verb) for verb in self._desk.verbs])
         raise AssertionError("a call that failed was aborted")
 
-    async def _who(self, context: Context, person: str) -> Callable[[Connection], Actor]:
+    async def _who(self, context: Context, person: str, system: str) -> Callable[[Connection], Actor]:
         if caller(context)[1].startswith(NODE_URI):
             node = await self._door.node(context)
-            if not person:
-                raise Refused("a node must say for whom it speaks", where=node, fix="name the person")
+            if bool(person) == bool(system):
+                fix = "name the person; or the system, when no person asks"
+                raise Refused("a node must say for whom it speaks", where=node, fix=fix)
+            if system:
+                return lambda connection: system_at_node(connection, system, node)
             return lambda connection: actor_at_node(connection, person, node)
+        if system:
+            raise Refused("a system asks with the certificate of its department's node", where=system[:40])
         if person:
             raise Refused("a person's certificate speaks for that person alone", where=person[:40])
         name = await self._door.person(context)

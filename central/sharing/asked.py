@@ -34,7 +34,7 @@ class Asked(Section):
     business: Line
     """For which duty the data is used."""
     users: tuple[Line, ...] = Field(min_length=1)
-    """Who works with it."""
+    """Who works with it, in the forms of central/sharing/users.py."""
     items: tuple[Line, ...] = Field(min_length=1)
     """Columns or names of information items; never "all"."""
     mode: Mode
@@ -53,6 +53,14 @@ class Asked(Section):
     @classmethod
     def _rows(cls, form: object) -> dict[str, Any] | None:
         return _read_rows(form)
+
+    @field_validator("users")
+    @classmethod
+    def _users(cls, users: tuple[str, ...]) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(user.strip() for user in users))
+        if not all(names):
+            raise ValueError("a user without a name")
+        return names
 
     @field_validator("items")
     @classmethod

@@ -106,7 +106,7 @@ def change(turn: Turn, wanted: Change) -> dict[str, Any]:
     parties = frozenset({PROVIDER, AUTHORITY}) if not before.is_directed else frozenset({AUTHORITY})
     _party(turn, row, wanted, parties, needs_law=loses)
     entry = published(turn.connection, row.resource).entry
-    demand_fit(turn.connection, entry, terms, row.mode)
+    demand_fit(turn.connection, entry, terms)
     new = {"terms": terms.model_dump_json(), "valid_to_us": ends}
     change_grant(turn, row, "grant_narrowed" if loses else "grant_widened", _said(wanted), **new)
     return shown(turn, wanted.grant)

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Protocol
 
 from pydantic import Field
 
-from central.catalogue.entry import Mode
+from central.catalogue.entry import DELIVERED, Mode
 from central.people import Turn
 from central.sharing.permits import Permit
 from central.sharing.query import Opened, frame_of, key_digest, note_use, open_table
@@ -29,7 +29,7 @@ from proto.comparison import comparison_key, item_digest
 from proto.errors import Refused
 from proto.process import Section
 
-MODES: Final = (Mode.QUERY, Mode.EXCHANGE)
+MODES: Final = (Mode.QUERY, *DELIVERED)
 MOST_KEYS: Final = 10_000
 """Of one comparison; the grant's own limit of rows may be lower."""
 GOOD_FOR_S: Final = 900

@@ -14,14 +14,13 @@ from central.ledger import shape_of
 from central.policy import Profile
 from central.sharing.asked import Asked, terms_of, view_form
 from central.sharing.terms import Terms
+from central.sharing.users import faults_of, nobody_of
 from proto.errors import Refused
 from proto.schema import TableSchema
 from proto.view import BoundView, View
 
 TRIAL_KEY = bytes(32)
 """Stands for the grant's secret while a view is only tried."""
-_CARRIED = frozenset({Mode.EXCHANGE, Mode.QUERY})
-"""Ways of use whose rows this platform carries itself, so that the table must be known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ def comply(
     ]
     if faults:
         raise Refused("; ".join(faults), where=wanted.resource, fix="correct the request")
-    demand_fit(connection, found.entry, terms_of(checked, ()), checked.mode)
+    demand_fit(connection, found.entry, terms_of(checked, ()))
     return found, checked
 
 
@@ -64,16 +63,26 @@ def comply_directed(
         faults.append("basis: a directed grant names the law and the article that demand it")
     if faults:
         raise Refused("; ".join(faults), where=wanted.resource)
-    demand_fit(connection, found.entry, terms_of(checked, ()), checked.mode)
+    demand_fit(connection, found.entry, terms_of(checked, ()))
     return found, checked
 
 
-def demand_fit(connection: Connection, entry: Entry, terms: Terms, mode: Mode | str) -> BoundView | None:
-    """Raise Refused unless the terms fit the provider's table as it is: columns, keys, masks, row filter."""
-    if Mode(mode) not in _CARRIED:
-        return None
+def demand_fit(connection: Connection, entry: Entry, terms: Terms) -> BoundView:
+    """Raise Refused unless the terms fit the provider's table as it is: columns, keys, masks, row filter.
+
+    Rows of every mode come from that table, so nothing can be granted that nothing serves.
+    """
     view = View.from_json(view_form(terms))
     return view.bind(shape_of_entry(connection, entry), TRIAL_KEY)
+
+
+def demand_somebody(connection: Connection, department: str, asked: Asked) -> None:
+    """Raise Refused when people will ask at the platform and one of the users is nobody there.
+
+    Asked of who writes a request, once: that somebody leaves later is not for its provider to mend.
+    """
+    if asked.mode is Mode.QUERY and (faults := list(nobody_of(connection, asked.users, department))):
+        raise Refused("; ".join(faults), where=department, fix="correct the request")
 
 
 def shape_of_entry(connection: Connection, entry: Entry) -> TableSchema:
@@ -137,6 +146,10 @@ def _entry_faults(entry: Entry, wanted: Wanted, asked: Asked) -> list[str]:
     faults = []
     if asked.mode not in entry.modes:
         faults.append(f"mode: it is offered for {', '.join(entry.modes)}, not for {asked.mode}")
+    elif asked.mode is Mode.CUSTOM and not entry.sources:
+        what = "mode: a customised product names the resources it is made of (Article 24)"
+        faults.append(f"{what}; its provider {entry.provider_name} lists them as the entry's sources")
+    faults += faults_of(asked.users, asked.mode)
     if entry.provider == wanted.department:
         faults.append("it is the department's own resource")
     return faults

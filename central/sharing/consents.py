@@ -75,7 +75,7 @@ def agree(turn: Turn, wanted: Agree) -> dict[str, Any]:
     agreed = [Conditions.model_validate(each.document) for each in steps if each.answer == Answer.AGREED]
     base = [document.base] if document.base else []
     # Tried at once, so that whoever wrote a condition that fits no table hears it, and nobody else later.
-    demand_fit(turn.connection, found.entry, terms_of(document.asked, [*base, *agreed]), row.mode)
+    demand_fit(turn.connection, found.entry, terms_of(document.asked, [*base, *agreed]))
     if any(each.is_open for each in steps):
         return told(turn, row.request)
     return settle_granted(turn, row, found, document, agreed)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row, select
 
-from central.catalogue.entry import Entry, Item, ShareType
+from central.catalogue.entry import DELIVERED, Entry, Item, Mode, ShareType
 from central.catalogue.published import Published, newest_release, published
 from central.people import Turn
 from central.people.office import department_of
@@ -16,7 +16,7 @@ from central.sharing.changes import AUTHORITY, PROVIDER, RESTRICTION, SECURITY, 
 from central.sharing.compliance import needs_double_consent
 from central.sharing.grants import has_ended
 from central.sharing.lists import sees_all
-from central.sharing.permits import permit
+from central.sharing.permits import permit, read_terms
 from central.sharing.requests import document_of
 from central.sharing.restrictions import Restricted
 from central.sharing.states import OPEN, RequestState
@@ -179,7 +179,14 @@ def _granted(known: Known) -> Verdict:
         because = f"grant {row.grant_id} does not hold the item {known.item.column}"
         return Verdict(False, because, "the consumer asks for it, or the provider widens the grant")
     because = f"grant {row.grant_id} ({row.mode}) is {row.state}, version {row.version}"
-    return Verdict(True, because, f"the consumer may use it until {known.last_day}")
+    return Verdict(True, because, f"the consumer may use it until {known.last_day}{_by_whom(row)}")
+
+
+def _by_whom(row: Row[Any]) -> str:
+    """Who asks at the platform is enforced there; what is delivered is in the consumer's own hands."""
+    if row.mode in DELIVERED:
+        return ", in its own exchange database"
+    return f"; these may ask: {', '.join(read_terms(row.terms).users)}"
 
 
 def _waits(known: Known) -> Verdict:
@@ -203,6 +210,12 @@ def _ended(known: Known) -> Verdict:
 
 def _not_asked(known: Known, entry: Entry) -> Verdict:
     kind = known.item.share_type if known.item else entry.share_type
+    if known.wanted.mode and known.wanted.mode not in entry.modes:
+        because = f"it is offered for {', '.join(entry.modes)}, not for {known.wanted.mode}"
+        return Verdict(False, because, "the consumer asks for another mode, or its provider offers this one")
+    if known.wanted.mode == Mode.CUSTOM and not entry.sources:
+        because = "a customised product names the resources it is made of, and this one names none"
+        return Verdict(False, because, "its provider lists them as the entry's sources")
     if kind is ShareType.NOT_SHARED:
         because = "it is not shared (Article 5)"
         return Verdict(False, because, "only the authority can direct it, where a law demands it")
@@ -226,6 +239,7 @@ def _entry_form(found: Published, item_asked: Item | None) -> dict[str, Any]:
         "share_type": entry.share_type,
         "condition": entry.condition,
         "modes": list(entry.modes),
+        "sources": list(entry.sources),
         "needs_double_consent": needs_double_consent(entry),
         "items": [
             {"column": item.column, "name": item.name, "share_type": item.share_type}

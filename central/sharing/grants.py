@@ -45,7 +45,7 @@ def make_grant(turn: Turn, right: Right, found: Published) -> str:
     """A new grant; returns its number. Raises Refused when one is live already, or when it does not fit the table."""
     if right.valid_to_us <= max(turn.now_us, right.valid_from_us):
         raise Refused("it would end before it begins", where=right.request)
-    demand_fit(turn.connection, found.entry, right.terms, right.mode)
+    demand_fit(turn.connection, found.entry, right.terms)
     # The record first: it lets one decision at a time look whether another grant is there.
     grant = next_number(turn, "G")
     turn.record(
@@ -124,7 +124,7 @@ def prolong(turn: Turn, grant: str, wanted: Prolonged, found: Published) -> str:
         raise Refused("the grant has ended", where=grant, fix="ask anew: exchange-central share request")
     if wanted.valid_to_us <= row.valid_to_us:
         raise Refused("the renewal would not end later", where=grant)
-    demand_fit(turn.connection, found.entry, wanted.terms, row.mode)
+    demand_fit(turn.connection, found.entry, wanted.terms)
     state = GrantState.ACTIVE if row.state == GrantState.EXPIRING else GrantState(row.state)
     new = {"terms": wanted.terms.model_dump_json(), "valid_to_us": wanted.valid_to_us, "warned_days": 0}
     change_grant(turn, row, "grant_renewed", "renewed", state=state, **new)

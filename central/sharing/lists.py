@@ -9,6 +9,7 @@ from pydantic import Field
 from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select
 
 from central.catalogue.drifting import open_changes
+from central.catalogue.entry import DELIVERED
 from central.catalogue.reported import deletes_of
 from central.people import Actor, Role, Turn
 from central.sharing.changes import grant_form
@@ -159,7 +160,7 @@ def grant(turn: Turn, wanted: OneGrant) -> dict[str, Any]:
     due_us = turn.connection.execute(select(func.min(FEEDBACK.c.due_us)).where(*here)).scalar_one()
     said = {"name": names.get(row.resource, ""), "feedback_due_us": due_us or 0}
     said["received"] = (
-        consumers_leg(turn.connection, row) if row.mode == "exchange" and row.state in FLOWING else None
+        consumers_leg(turn.connection, row) if row.mode in DELIVERED and row.state in FLOWING else None
     )
     said["deletes"] = deletes_of(turn.connection, row.stream, row.table_name)
     about = {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from sqlalchemy import Connection, Row, select
 
+from central.catalogue.entry import DELIVERED
 from central.sharing.states import FLOWING
 from central.sharing.terms import Terms
 from central.sharing.watermark import SEEN, went_back
@@ -82,9 +83,9 @@ def permit(connection: Connection, grant: str) -> Permit:
     return _permit(row)
 
 
-def permits(connection: Connection, consumer: str, mode: str = "exchange") -> Sequence[Permit]:
-    """Every grant *consumer* ever had in *mode*, ended ones too, by name: the node must hear of their end."""
-    query = _GRANTS.where(GRANTS.c.consumer == consumer, GRANTS.c.mode == mode)
+def permits(connection: Connection, consumer: str, modes: Collection[str] = DELIVERED) -> Sequence[Permit]:
+    """Every grant *consumer* ever had in *modes*, ended ones too, by name: the node must hear of their end."""
+    query = _GRANTS.where(GRANTS.c.consumer == consumer, GRANTS.c.mode.in_(modes))
     return [_permit(row) for row in connection.execute(query.order_by(GRANTS.c.grant_id)).all()]
 
 

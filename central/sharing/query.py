@@ -1,4 +1,5 @@
-"""Information query (信息查询): a few rows of a granted resource, for a stated purpose, each question on record.
+"""Information query (信息查询) and interface service (接口服务): a few rows of a granted resource, for a stated purpose,
+each question on record. A person asks the one, a business system through its department's node the other.
 
 A condition is judged on rows as they are delivered: what a mask hides cannot be found out by asking for it, and rows
 outside the grant are as if they were not there.
@@ -21,8 +22,7 @@ from central.ledger import shape_of
 from central.people import Turn
 from central.sharing.asked import view_form
 from central.sharing.permits import NotGranted, Permit
-from central.sharing.terms import Line
-from central.sharing.use import count_rows, demand_use, rows_left
+from central.sharing.use import count_rows, demand_use, grant_of, rows_left
 from central.store.log import QUERIED
 from central.store.names import room_of
 from proto import frames, predicate
@@ -46,7 +46,9 @@ _AMBIGUOUS: Final = frozenset({Kind.DECIMAL, *FLOATS})
 class Ask(Section):
     """``share.query``. Both ``key`` and ``where`` may be given; then both must hold."""
 
-    grant: Line
+    grant: str = Field("", max_length=2000)
+    resource: str = Field("", max_length=2000)
+    """Instead of a grant: the newest one of it that the asking system's node, or the person's department, has."""
     purpose: str = Field(max_length=2000)
     case: str = Field("", max_length=200)
     """Case number, where the policy asks for one."""
@@ -69,8 +71,15 @@ class Opened:
 
 
 def query(turn: Turn, wanted: Ask) -> dict[str, Any]:
-    """The rows, once they are on record. Raises Refused, NotGranted and LimitReached; those are on record too."""
-    found = demand_use(turn, wanted.grant, (Mode.QUERY,), (wanted.purpose, wanted.case))
+    """The rows, once they are on record. Raises Refused, NotGranted and LimitReached; those are on record too.
+
+    Who asks decides the mode: a person asks under a grant of the mode query, a system under one of the mode interface.
+    """
+    mode = Mode.INTERFACE if turn.actor.node else Mode.QUERY
+    if bool(wanted.grant) == bool(wanted.resource):
+        raise Refused("names neither or both", where="grant, resource", fix="name the grant, or the resource")
+    grant = wanted.grant or grant_of(turn, wanted.resource, mode)
+    found = demand_use(turn, grant, (mode,), (wanted.purpose, wanted.case))
     left = rows_left(turn, found)
     opened = open_table(turn, found)
     condition = _condition(wanted, opened.view.schema)
@@ -85,6 +94,7 @@ def query(turn: Turn, wanted: Ask) -> dict[str, Any]:
         version=found.version,
         resource=found.resource,
         consumer=found.consumer,
+        mode=found.mode,
         purpose=wanted.purpose,
         article=found.terms.article,
         case=wanted.case,

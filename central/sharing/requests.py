@@ -12,7 +12,14 @@ from central.catalogue.published import Published, published
 from central.people import Role, Turn
 from central.people.office import department_of
 from central.sharing.asked import Asked, Conditions, days_of, terms_of
-from central.sharing.compliance import Wanted, comply, comply_directed, is_conditional, needs_double_consent
+from central.sharing.compliance import (
+    Wanted,
+    comply,
+    comply_directed,
+    demand_somebody,
+    is_conditional,
+    needs_double_consent,
+)
 from central.sharing.grants import Prolonged, Right, make_grant, prolong
 from central.sharing.numbers import next_number, place
 from central.sharing.restrictions import Restricted
@@ -97,6 +104,7 @@ def draft(turn: Turn, wanted: Draft, restricted: Restricted) -> dict[str, Any]:
     turn.actor.demand_department(department, "asking for this node")
     who = Wanted(wanted.consumer, department, wanted.resource)
     found, asked = comply(turn.connection, who, wanted.asked, turn.profile, turn.now_us)
+    demand_somebody(turn.connection, department, asked)
     row = add_request(turn, ORDINARY, who, found, Document(asked=asked))
     if wanted.submit and Role.RESOURCE_ADMIN in turn.actor.roles:
         return submit(turn, Named(request=row.request), restricted)
@@ -188,6 +196,7 @@ def direct(turn: Turn, wanted: Direct) -> dict[str, Any]:
     who = Wanted(wanted.consumer, consumer_department(turn.connection, wanted.consumer), wanted.resource)
     asked = wanted.asked.model_copy(update={"basis": wanted.basis})
     found, asked = comply_directed(turn.connection, who, asked, turn.profile, turn.now_us)
+    demand_somebody(turn.connection, who.department, asked)
     row = add_request(turn, DIRECTED, who, found, Document(asked=asked), RequestState.SUBMITTED)
     return settle_granted(turn, row, found, document_of(row), [wanted.conditions])
 

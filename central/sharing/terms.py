@@ -37,7 +37,7 @@ class Terms(Section):
     business: Line
     """For which duty the data is used."""
     users: tuple[Line, ...] = Field(min_length=1)
-    """Who works with it."""
+    """Who works with it, in the forms of central/sharing/users.py; who asks at the platform is one of them."""
     items: tuple[Line, ...] = Field(min_length=1)
     """Columns, in the order they are delivered; keys included."""
     masks: dict[str, Any] = Field(default_factory=dict)

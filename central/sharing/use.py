@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import and_, case, func, insert, select, update
 
-from central.people import Role, Turn
+from central.people import READS_NO_ROWS, Turn
 from central.policy import Profile
 from central.sharing.permits import NotGranted, Permit, permit
+from central.sharing.states import LIVE
 from central.sharing.terms import Limits
+from central.sharing.users import demand_user
+from central.store.grants import GRANTS
 from central.store.sharing import QUERY_USE
 from proto.errors import NotAdmitted, Refused
 
 HOUR_US: Final = 3_600_000_000
-READS_NO_ROWS: Final = frozenset(
-    {Role.AUTHORITY, Role.SYSTEM_ADMIN, Role.SECURITY_ADMIN, Role.AUDIT_ADMIN, Role.TESTER}
-)
-"""Whoever watches or runs the platform does not read what passes through it."""
 
 
 class LimitReached(NotGranted):
@@ -36,14 +35,31 @@ def demand_use(turn: Turn, grant: str, modes: Sequence[str], said: tuple[str, st
         raise NotAdmitted(f"the role {min(reads_none)} reads no rows", where=turn.actor.person)
     if found.mode not in modes:
         raise NotGranted(f"the grant is for {found.mode}, not for {' or '.join(modes)}", where=grant)
+    demand_user(found, turn.actor)
     found.demand(turn.now_us)
-    purpose, case = said
+    purpose, number = said
     if turn.profile.delivery.purpose_required and not purpose.strip():
         raise Refused("a purpose must be stated (Article 31)", where="purpose")
-    if found.mode in turn.profile.sharing.case_number_modes and not case.strip():
+    if found.mode in turn.profile.sharing.case_number_modes and not number.strip():
         raise Refused(f"the policy {turn.profile.name} asks for a case number", where="case")
     demand_hours(found.terms.limits, turn.profile, turn.now_us, grant)
     return found
+
+
+def grant_of(turn: Turn, resource: str, mode: str) -> str:
+    """The newest grant of *resource* in *mode* to the system's node or the person's department, one in force first.
+
+    Raises NotGranted when there never was one.
+    """
+    g, actor = GRANTS.c, turn.actor
+    whose = g.consumer == actor.node if actor.node else g.department == actor.department
+    in_force = and_(g.state.in_(LIVE), g.valid_to_us > turn.now_us)
+    query = select(g.grant_id).where(g.resource == resource, g.mode == mode, whose)
+    query = query.order_by(case((in_force, 0), else_=1), g.created_us.desc(), g.grant_id.desc()).limit(1)
+    if found := turn.connection.execute(query).scalar_one_or_none():
+        return str(found)
+    fix = f"exchange-central share explain {actor.node or 'NODE'} {resource[:80]}"
+    raise NotGranted(f"nothing of it was ever granted to you for {mode}", where=resource[:80], fix=fix)
 
 
 def demand_hours(limits: Limits, profile: Profile, now_us: int, grant: str) -> None:

@@ -101,7 +101,13 @@ def _of_grants(restricted: Restricted, trusting: watermark.Others) -> tuple[Verb
 
 def _using(mismatched: compare.Mismatched) -> tuple[Verb, ...]:
     return (
-        Verb("share.query", query.Ask, query.query, help="A few rows of a granted resource."),
+        Verb(
+            "share.query",
+            query.Ask,
+            query.query,
+            help="A few rows of a granted resource.",
+            for_systems=True,
+        ),
         Verb("share.compare-begin", compare.Begin, compare.begin, help="Open a comparison."),
         Verb(
             "share.compare",

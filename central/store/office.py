@@ -33,6 +33,7 @@ PERSONS: Final = Table(
     key("person"),
     words("name"),
     words("department"),
+    words("office", ""),
     number("added_us"),
     maybe("left_us"),
     Index("central_persons_department", "department"),

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
-from central.catalogue.entry import Mode
 from central.policy.supervision import SupervisionPolicy
 from central.sharing.states import LIVE
 from central.sharing.terms import Terms
@@ -17,8 +16,6 @@ from central.store.sharing import QUERY_USE
 from central.store.supervision import FEEDBACK
 
 DAY_US: Final = 86_400_000_000
-_SEEN_HERE: Final = frozenset({Mode.EXCHANGE, Mode.QUERY})
-"""Ways of use that pass through the platform, so that their use is known."""
 
 
 def usage(
@@ -78,9 +75,7 @@ def _line(row: Row[Any], policy: SupervisionPolicy, now_us: int) -> dict[str, An
     calls = row.called_us if row.delivered_us else 0
     used_us = max(row.delivered_us, row.acked_us, row.asked_us, calls)
     since_us = max(used_us, row.valid_from_us)
-    is_unused = (
-        row.state in LIVE and row.mode in _SEEN_HERE and now_us - since_us > policy.unused_after_days * DAY_US
-    )
+    is_unused = row.state in LIVE and now_us - since_us > policy.unused_after_days * DAY_US
     return {
         "grant": row.grant_id,
         "resource": row.resource,

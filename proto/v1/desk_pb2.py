@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13proto/v1/desk.proto\x12\x0b\x65xchange.v1\">\n\x0b\x44\x65skRequest\x12\x0c\n\x04verb\x18\x01 \x01(\t\x12\x11\n\targuments\x18\x02 \x01(\t\x12\x0e\n\x06person\x18\x03 \x01(\t\"\x1b\n\tDeskReply\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\"\x0e\n\x0cVerbsRequest\"_\n\x0fVerbDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04help\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t\x12\x0e\n\x06writes\x18\x04 \x01(\x08\x12\x11\n\targuments\x18\x05 \x01(\t\"9\n\nVerbsReply\x12+\n\x05verbs\x18\x01 \x03(\x0b\x32\x1c.exchange.v1.VerbDescription2{\n\x04\x44\x65sk\x12\x36\n\x02\x44o\x12\x18.exchange.v1.DeskRequest\x1a\x16.exchange.v1.DeskReply\x12;\n\x05Verbs\x12\x19.exchange.v1.VerbsRequest\x1a\x17.exchange.v1.VerbsReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13proto/v1/desk.proto\x12\x0b\x65xchange.v1\"N\n\x0b\x44\x65skRequest\x12\x0c\n\x04verb\x18\x01 \x01(\t\x12\x11\n\targuments\x18\x02 \x01(\t\x12\x0e\n\x06person\x18\x03 \x01(\t\x12\x0e\n\x06system\x18\x04 \x01(\t\"\x1b\n\tDeskReply\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\"\x0e\n\x0cVerbsRequest\"_\n\x0fVerbDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04help\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t\x12\x0e\n\x06writes\x18\x04 \x01(\x08\x12\x11\n\targuments\x18\x05 \x01(\t\"9\n\nVerbsReply\x12+\n\x05verbs\x18\x01 \x03(\x0b\x32\x1c.exchange.v1.VerbDescription2{\n\x04\x44\x65sk\x12\x36\n\x02\x44o\x12\x18.exchange.v1.DeskRequest\x1a\x16.exchange.v1.DeskReply\x12;\n\x05Verbs\x12\x19.exchange.v1.VerbsRequest\x1a\x17.exchange.v1.VerbsReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,15 +32,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.v1.desk_pb2', _global
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DESKREQUEST']._serialized_start=36
-  _globals['_DESKREQUEST']._serialized_end=98
-  _globals['_DESKREPLY']._serialized_start=100
-  _globals['_DESKREPLY']._serialized_end=127
-  _globals['_VERBSREQUEST']._serialized_start=129
-  _globals['_VERBSREQUEST']._serialized_end=143
-  _globals['_VERBDESCRIPTION']._serialized_start=145
-  _globals['_VERBDESCRIPTION']._serialized_end=240
-  _globals['_VERBSREPLY']._serialized_start=242
-  _globals['_VERBSREPLY']._serialized_end=299
-  _globals['_DESK']._serialized_start=301
-  _globals['_DESK']._serialized_end=424
+  _globals['_DESKREQUEST']._serialized_end=114
+  _globals['_DESKREPLY']._serialized_start=116
+  _globals['_DESKREPLY']._serialized_end=143
+  _globals['_VERBSREQUEST']._serialized_start=145
+  _globals['_VERBSREQUEST']._serialized_end=159
+  _globals['_VERBDESCRIPTION']._serialized_start=161
+  _globals['_VERBDESCRIPTION']._serialized_end=256
+  _globals['_VERBSREPLY']._serialized_start=258
+  _globals['_VERBSREPLY']._serialized_end=315
+  _globals['_DESK']._serialized_start=317
+  _globals['_DESK']._serialized_end=440
 # @@protoc_insertion_point(module_scope)

@@ -7,14 +7,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DeskRequest(_message.Message):
-    __slots__ = ("verb", "arguments", "person")
+    __slots__ = ("verb", "arguments", "person", "system")
     VERB_FIELD_NUMBER: _ClassVar[int]
     ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
     PERSON_FIELD_NUMBER: _ClassVar[int]
+    SYSTEM_FIELD_NUMBER: _ClassVar[int]
     verb: str
     arguments: str
     person: str
-    def __init__(self, verb: _Optional[str] = ..., arguments: _Optional[str] = ..., person: _Optional[str] = ...) -> None: ...
+    system: str
+    def __init__(self, verb: _Optional[str] = ..., arguments: _Optional[str] = ..., person: _Optional[str] = ..., system: _Optional[str] = ...) -> None: ...
 
 class DeskReply(_message.Message):
     __slots__ = ("answer",)

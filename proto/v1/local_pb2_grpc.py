@@ -150,7 +150,7 @@ class LocalServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Ask(self, request, context):
-        """What the department's people decide at central's desk, through their node's identity.
+        """What the department's people decide, or its systems ask for, at central's desk, through their node's identity.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

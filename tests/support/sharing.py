@@ -113,7 +113,7 @@ class Town:
         """What a request asks for, all five elements there."""
         usual = {
             "business": "社会救助核对",
-            "users": ["救助科"],
+            "users": [OFFICE],
             "items": ["id", "name", "region"],
             "mode": "query",
             "until": str(self.day(90)),
@@ -159,6 +159,9 @@ class Town:
             connection.execute(update(STEPS).where(*here).values(due_us=now_us(connection) - DAY_US))
 
 
+OFFICE = "救助科"
+ASKING = frozenset({"civil", "health"})
+"""Departments whose people are of that office."""
 PEOPLE_OF = {
     "police-admin": ("police", (Role.RESOURCE_ADMIN,)),
     "civil-admin": ("civil", (Role.RESOURCE_ADMIN,)),
@@ -182,7 +185,10 @@ def build_town(engine: Engine, profile: Profile | None = None) -> Town:
         registry.add(town.name(name), f"{number}{name}".ljust(64, "f"), 2**60, "test")
         office.place_node(town.name(name), code, "test")
     for name, (department, roles) in PEOPLE_OF.items():
-        office.add_person(Person(town.name(name), name, codes[department], roles, left=False), "test")
+        section = OFFICE if department in ASKING else ""
+        office.add_person(
+            Person(town.name(name), name, codes[department], roles, left=False, office=section), "test"
+        )
     fill(town, PEOPLE, ROWS)
     return town
 

@@ -1,4 +1,4 @@
-"""The rules V01 to V25: each finds what it is for, names the field, and is silent about an entry that keeps it."""
+"""The rules V01 to V26: each finds what it is for, names the field, and is silent about an entry that keeps it."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def test_an_entry_in_order_has_no_findings():
 
 
 def test_every_number_has_a_rule_with_words():
-    """V01 to V25, none missing; each says what it is and what to do (SD16.2)."""
-    assert sorted({rule.number for rule in RULES}) == [f"V{n:02d}" for n in range(1, 26)]
+    """V01 to V26, none missing; each says what it is and what to do (SD16.2)."""
+    assert sorted({rule.number for rule in RULES}) == [f"V{n:02d}" for n in range(1, 27)]
     assert all(rule.title and rule.fix for rule in RULES)
 
 
@@ -182,6 +182,7 @@ CASES: list[tuple[str, str, str, Facts]] = [
     ("V24", "registration_no", "warning", facts(registration_no="")),
     ("V25", "deletes_rows", "warning", facts(live=deletes(UNSEEN))),
     ("V25", "deletes_rows", "warning", facts(live=deletes(COMPARED, 86_401))),
+    ("V26", "sources", "error", facts(entry(modes=("exchange", "custom")))),
 ]
 
 
@@ -189,7 +190,7 @@ CASES: list[tuple[str, str, str, Facts]] = [
     ("rule", "field", "severity", "broken"), CASES, ids=[f"{each[0]}-{n}" for n, each in enumerate(CASES)]
 )
 def test_a_rule_finds_what_it_is_for(rule, field, severity, broken):
-    """With the field's name and how bad it is (V01–V25)."""
+    """With the field's name and how bad it is (V01–V26)."""
     assert (rule, field, severity) in found(broken)
 
 

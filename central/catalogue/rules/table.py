@@ -46,6 +46,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("V23", _T, _W, "personal data", "make it conditional, or say why not", text.personal_data),
     Rule("V24", _C, _W, "filed with the province", "catalogue filed CODE NUMBER", around.filed),
     Rule("V25", _D, _W, "deletes as declared", "compare more often, or mark the entry", data.deletes_seen),
+    Rule("V26", _T, _E, "customised product", "name its sources, or another mode", text.customised),
 )
 
 

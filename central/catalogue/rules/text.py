@@ -9,7 +9,7 @@ from datetime import date
 from typing import Final
 
 from central.catalogue.differences import name_key
-from central.catalogue.entry import Item
+from central.catalogue.entry import Item, Mode
 from central.catalogue.rules.facts import Facts, period
 from central.catalogue.rules.rule import Problem, Severity
 from central.catalogue.states import EntryState
@@ -172,6 +172,15 @@ def personal_data(facts: Facts) -> Iterator[Problem]:
     for item in facts.entry.items:
         if item.is_personal and item.share_type == "unconditional":
             yield Problem(f"items[{item.column}].share_type", "personal data is shared without a condition")
+
+
+def customised(facts: Facts) -> Iterator[Problem]:
+    """V26: whoever provides a source must consent, so a product that names none cannot be asked for."""
+    entry = facts.entry
+    if Mode.CUSTOM in entry.modes and not entry.sources:
+        yield Problem("sources", "a customised product names the resources it is made of (Art. 24)")
+    if entry.code in entry.sources:
+        yield Problem("sources", "an entry is not made of itself")
 
 
 def needs_verification(facts: Facts) -> bool:

@@ -32,6 +32,7 @@ def upgrade() -> None:
         "central_persons",
         sa.Column("person", sa.Text, primary_key=True),
         *(sa.Column(name, sa.Text, nullable=False) for name in ("name", "department")),
+        sa.Column("office", sa.Text, nullable=False, server_default=""),
         sa.Column("added_us", sa.BigInteger, nullable=False),
         sa.Column("left_us", sa.BigInteger),
         sa.Index("central_persons_department", "department"),
