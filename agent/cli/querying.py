@@ -22,7 +22,7 @@ Most = Annotated[int | None, typer.Option("--most", min=1, help="At most so many
 VERB: Final = "share.query"
 
 
-def query(
+def query(  # noqa: PLR0913, PLR0917 - each is one option of the command line
     resource: Resource,
     system: System,
     purpose: Purpose,
