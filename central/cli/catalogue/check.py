@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from central.cli.catalogue.group import app, write_text
+from central.cli.catalogue.group import CHECKS, app, write_text
 from central.cli.counter import Counter, counter
 from central.cli.output import Json, fail, moment, say, say_json, show, table
 from proto.errors import ExchangeError, Refused
@@ -23,7 +23,7 @@ PAGE: Final = 100
 MOST_SHOWN: Final = 200
 
 
-@app.command(short_help="Every rule on every entry; a signed report.")
+@app.command(short_help="Every rule on every entry; a signed report.", rich_help_panel=CHECKS)
 def check(
     context: typer.Context,
     entry: Annotated[str, typer.Option("--entry", help="Only this one, by its code.")] = "",
@@ -56,7 +56,11 @@ def check(
         raise typer.Exit(FAULTY)
 
 
-@app.command("verify-report", short_help="Whether a report is what the platform signed; asks nobody.")
+@app.command(
+    "verify-report",
+    short_help="Whether a report is what the platform signed; asks nobody.",
+    rich_help_panel=CHECKS,
+)
 def verify_report(
     file: Annotated[Path, typer.Argument(help="As 'check --out' wrote it.")],
     ca: Annotated[Path, typer.Option("--ca", help="The authority's certificate.")],
@@ -84,7 +88,7 @@ def verify_report(
     say(f"{len(pages)} pages, as they were signed; the last at {moment(last['at_us'])} for {last['who']}")
 
 
-@app.command(short_help="The last check that ran by the clock.")
+@app.command(short_help="The last check that ran by the clock.", rich_help_panel=CHECKS)
 def report(context: typer.Context, as_json: Json = False) -> None:
     """The last check that ran by the clock: how many errors, and which entries they are about."""
     with counter(context) as desk:

@@ -7,24 +7,35 @@ from typing import Annotated, Any
 
 import typer
 
-from central.cli.catalogue.group import Code, Codes, Opinion, Why, app, done, done_each
+from central.cli.catalogue.group import (
+    AUDITOR,
+    AUTHORITY,
+    CHECKS,
+    Code,
+    Codes,
+    Opinion,
+    Why,
+    app,
+    done,
+    done_each,
+)
 from central.cli.counter import counter
 from central.cli.output import Json, say, say_json
 
 
-@app.command("return", short_help="Auditor: back to the registrar, and why.")
+@app.command("return", short_help="Back to the registrar, and why.", rich_help_panel=AUDITOR)
 def hand_back(context: typer.Context, code: Code, opinion: Why, as_json: Json = False) -> None:
     """Back to the registrar, with the reason."""
     done(context, "return", as_json, code=code, opinion=opinion)
 
 
-@app.command(short_help="Auditor: approve them.")
+@app.command(short_help="Approve them.", rich_help_panel=AUDITOR)
 def audit(context: typer.Context, codes: Codes, opinion: Opinion = "", as_json: Json = False) -> None:
     """Approve them; what is not to be shared then waits for the authority. Not for whoever registered it (Art. 15)."""
     done_each(context, "audit", codes, as_json, opinion=opinion)
 
 
-@app.command(short_help="Auditor: into the department's catalogue.")
+@app.command(short_help="Into the department's catalogue.", rich_help_panel=AUDITOR)
 def publish(
     context: typer.Context,
     codes: Codes,
@@ -39,25 +50,25 @@ def publish(
     done_each(context, "publish", codes, as_json, opinion=opinion, effective_on=effective)
 
 
-@app.command(short_help="Auditor or authority: end it, at once.")
+@app.command(short_help="End it, at once; also the authority.", rich_help_panel=AUDITOR)
 def withdraw(context: typer.Context, code: Code, opinion: Why, as_json: Json = False) -> None:
     """End it, at once and for good; whoever receives it is told."""
     done(context, "withdraw", as_json, code=code, opinion=opinion)
 
 
-@app.command(short_help="Auditor or authority: out of force, at once.")
+@app.command(short_help="Out of force, at once; also the authority.", rich_help_panel=AUDITOR)
 def suspend(context: typer.Context, code: Code, opinion: Why, as_json: Json = False) -> None:
     """Out of force, at once, until it is resumed and released again."""
     done(context, "suspend", as_json, code=code, opinion=opinion)
 
 
-@app.command(short_help="Authority: let the next release take it up again.")
+@app.command(short_help="Let the next release take it up again.", rich_help_panel=AUTHORITY)
 def resume(context: typer.Context, code: Code, opinion: Opinion = "", as_json: Json = False) -> None:
     """Let the next release take a suspended entry up again."""
     done(context, "resume", as_json, code=code, opinion=opinion)
 
 
-@app.command(short_help="Authority: the word on what is not to be shared.")
+@app.command(short_help="The word on what is not to be shared.", rich_help_panel=AUTHORITY)
 def verify(
     context: typer.Context,
     code: Code,
@@ -72,7 +83,7 @@ def verify(
     done(context, "verify", as_json, code=code, result=result, opinion=opinion)
 
 
-@app.command(short_help="Authority: its own text beside the provider's.")
+@app.command(short_help="Its own text beside the provider's.", rich_help_panel=AUTHORITY)
 def adjust(
     context: typer.Context,
     code: Code,
@@ -87,7 +98,7 @@ def adjust(
     done(context, "adjust", as_json, code=code, changes=dict(map(_change, changes)), opinion=opinion)
 
 
-@app.command(short_help="Authority: note the province's number.", hidden=True)
+@app.command(short_help="Note the province's number.", rich_help_panel=AUTHORITY)
 def filed(
     context: typer.Context,
     code: Code,
@@ -98,7 +109,7 @@ def filed(
     done(context, "filed", as_json, code=code, registration_no=number)
 
 
-@app.command(short_help="Ask a node how its tables are now.")
+@app.command(short_help="Ask a node how its tables are now.", rich_help_panel=CHECKS)
 def describe(
     context: typer.Context,
     stream: Annotated[str, typer.Argument(help="NODE/SOURCE.")],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -16,12 +16,38 @@ from proto.errors import Refused
 if TYPE_CHECKING:
     from central.policy import Profile
 
+REGISTRAR: Final = "Commands of the registrar"
+AUDITOR: Final = "Commands of the auditor"
+AUTHORITY: Final = "Commands of the authority"
+RELEASES: Final = "Commands about releases"
+LOOK: Final = "Commands that only look"
+CHECKS: Final = "Commands that check"
+PANELS: Final = (LOOK, REGISTRAR, AUDITOR, AUTHORITY, RELEASES, CHECKS)
+
+
+class PanelGroup(AnywhereGroup):
+    """Its commands under the headings of PANELS: too many for one list. Each command names its own."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """One section for each heading, names in one column throughout; who names none stands in the last."""
+        width = max(map(len, self.commands))
+        for panel in (*PANELS, None):
+            rows = [
+                (name.ljust(width), command.get_short_help_str(formatter.width - 6 - width))
+                for name, command in self.commands.items()
+                if getattr(command, "rich_help_panel", None) == panel and not command.hidden
+            ]
+            if rows:
+                with formatter.section(panel or "Commands"):
+                    formatter.write_dl(rows)
+
+
 app = typer.Typer(
     help="Entries on their way, what is in force, signed releases, the check.",
     no_args_is_help=True,
     rich_markup_mode=None,
     callback=ways,
-    cls=AnywhereGroup,
+    cls=PanelGroup,
 )
 Code = Annotated[str, typer.Argument(help="The entry's code.")]
 Codes = Annotated[list[str], typer.Argument(help="The entries' codes, one or more.")]

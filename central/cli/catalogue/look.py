@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from central.cli.catalogue.group import Code, app, write_text
+from central.cli.catalogue.group import LOOK, Code, app, write_text
 from central.cli.counter import Counter, counter
 from central.cli.output import Json, moment, say, say_json, show, table
 
@@ -20,7 +20,7 @@ After = Annotated[str, typer.Option("--after", help="Go on after this code.")]
 Version = Annotated[int, typer.Option("--version", help="0 = the newest.", min=0)]
 
 
-@app.command("list", short_help="What is in force.")
+@app.command("list", short_help="What is in force.", rich_help_panel=LOOK)
 def list_entries(
     context: typer.Context,
     provider: Provider = "",
@@ -36,7 +36,7 @@ def list_entries(
     _print(answer, as_json, "nothing is in force; next: exchange-central catalogue drafts")
 
 
-@app.command(short_help="Newest versions, published or not.")
+@app.command(short_help="Newest versions, published or not.", rich_help_panel=LOOK)
 def drafts(
     context: typer.Context,
     state: Annotated[str, typer.Option("--state", help="draft, submitted, awaiting_verification …")] = "",
@@ -52,7 +52,7 @@ def drafts(
     _print(answer, as_json, "nothing here; next: exchange-central catalogue draft FILE")
 
 
-@app.command("show", short_help="One entry; adjusted ones side by side.")
+@app.command("show", short_help="One entry; adjusted ones side by side.", rich_help_panel=LOOK)
 def show_entry(context: typer.Context, code: Code, version: Version = 0, as_json: Json = False) -> None:
     """One entry; where the authority adjusted it, both texts side by side."""
     with counter(context) as desk:
@@ -79,7 +79,7 @@ def show_entry(context: typer.Context, code: Code, version: Version = 0, as_json
     say(f"next: {answer['next']}")
 
 
-@app.command(short_help="Every transition of one entry.")
+@app.command(short_help="Every transition of one entry.", rich_help_panel=LOOK)
 def history(context: typer.Context, code: Code, as_json: Json = False) -> None:
     """Every transition of one entry: who, when, in which role, why, what changed."""
     with counter(context) as desk:
@@ -102,7 +102,7 @@ def history(context: typer.Context, code: Code, as_json: Json = False) -> None:
     show(table(("when", "version", "act", "then", "who", "opinion", "fields"), rows))
 
 
-@app.command(short_help="Who is missing where; what cannot publish.")
+@app.command(short_help="Who is missing where; what cannot publish.", rich_help_panel=LOOK)
 def departments(context: typer.Context, as_json: Json = False) -> None:
     """Every department: its registrars, auditors, administrators, what waits, and what is missing."""
     with counter(context) as desk:
@@ -134,7 +134,7 @@ def departments(context: typer.Context, as_json: Json = False) -> None:
     show(table(heads, rows))
 
 
-@app.command(short_help="What your department is to know.")
+@app.command(short_help="What your department is to know.", rich_help_panel=LOOK)
 def notices(
     context: typer.Context,
     read: Annotated[bool, typer.Option("--read", help="Note that they were read.")] = False,
@@ -161,7 +161,7 @@ def notices(
     show(table(("when", "", "kind", "code", "says"), rows))
 
 
-@app.command(short_help="Tables that moved away from their entries.")
+@app.command(short_help="Tables that moved away from their entries.", rich_help_panel=LOOK)
 def changes(context: typer.Context, as_json: Json = False) -> None:
     """Tables that are otherwise than their entries say, since when, and who dealt with it (Art. 17)."""
     with counter(context) as desk:
@@ -178,7 +178,7 @@ def changes(context: typer.Context, as_json: Json = False) -> None:
         say("next: exchange-central catalogue draft FILE, then catalogue handled CODE --opinion TEXT")
 
 
-@app.command(short_help="The interface document, made from the contract.")
+@app.command(short_help="The interface document, made from the contract.", rich_help_panel=LOOK)
 def document(
     context: typer.Context,
     code: Code,
@@ -195,7 +195,7 @@ def document(
     say(f"wrote version {answer['version']} to {out}")
 
 
-@app.command(short_help="The catalogue in force as DCAT (JSON-LD).")
+@app.command(short_help="The catalogue in force as DCAT (JSON-LD).", rich_help_panel=LOOK)
 def dcat(
     context: typer.Context,
     provider: Provider = "",
@@ -214,7 +214,7 @@ def dcat(
     say(f"wrote {len(whole['dcat:dataset'])} entries to {out}")
 
 
-@app.command(short_help="Who has an item already.")
+@app.command(short_help="Who has an item already.", rich_help_panel=LOOK)
 def repeats(
     context: typer.Context,
     names: Annotated[

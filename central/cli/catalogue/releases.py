@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from central.cli.catalogue.group import Out, app
+from central.cli.catalogue.group import AUTHORITY, RELEASES, Out, app
 from central.cli.counter import Counter, counter
 from central.cli.output import Json, moment, say, say_json, show, table
 from proto.errors import Refused
@@ -17,7 +17,7 @@ LINES_AT_ONCE = 200
 Number = Annotated[int, typer.Argument(help="Its number; 0 = the newest.", min=0)]
 
 
-@app.command(short_help="Authority: make the next signed release.")
+@app.command(short_help="Make the next signed release.", rich_help_panel=AUTHORITY)
 def release(
     context: typer.Context,
     note: Annotated[str, typer.Option("--note", help="In a few words.")] = "",
@@ -38,7 +38,7 @@ def release(
     say(f"next: exchange-central catalogue export-release {answer['release']} --out release.jsonl")
 
 
-@app.command(short_help="Every release.")
+@app.command(short_help="Every release.", rich_help_panel=RELEASES)
 def releases(context: typer.Context, as_json: Json = False) -> None:
     """Every release, newest first."""
     with counter(context) as desk:
@@ -50,7 +50,9 @@ def releases(context: typer.Context, as_json: Json = False) -> None:
     show(table(("release", "when", "who", "note"), rows))
 
 
-@app.command("export-release", short_help="A release with its signature, as a file.")
+@app.command(
+    "export-release", short_help="A release with its signature, as a file.", rich_help_panel=RELEASES
+)
 def export_release(context: typer.Context, number: Number, out: Out) -> None:
     """Write a release and its signature to a file that anybody can verify without this platform."""
     from proto.catalogue import Head, head_line
@@ -70,7 +72,11 @@ def export_release(context: typer.Context, number: Number, out: Out) -> None:
     say(f"next, anywhere: exchange-central catalogue verify-release {out} --ca ca.pem")
 
 
-@app.command("verify-release", short_help="Whether a release's file is what was signed; asks nobody.")
+@app.command(
+    "verify-release",
+    short_help="Whether a release's file is what was signed; asks nobody.",
+    rich_help_panel=RELEASES,
+)
 def verify_release(
     file: Annotated[Path, typer.Argument(help="As export-release wrote it.")],
     ca: Annotated[Path, typer.Option("--ca", help="The authority's certificate.")],
@@ -96,7 +102,7 @@ def verify_release(
     )
 
 
-@app.command(short_help="What differs between two releases.")
+@app.command(short_help="What differs between two releases.", rich_help_panel=RELEASES)
 def diff(
     context: typer.Context,
     first: Annotated[int, typer.Argument(help="The older one; 0 = before the first.", min=0)],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from central.cli.catalogue.group import Out, app, profile_of
+from central.cli.catalogue.group import REGISTRAR, Out, app, profile_of
 from central.cli.counter import Counter, counter
 from central.cli.output import Json, say, say_json, show, table
 
@@ -23,7 +23,7 @@ MOST_SHOWN: Final = 200
 Rows = Sequence[tuple[int, "Entry"]]
 
 
-@app.command(short_help="The empty workbook, with headings and rules.")
+@app.command(short_help="The empty workbook, with headings and rules.", rich_help_panel=REGISTRAR)
 def template(context: typer.Context, out: Out) -> None:
     """Write the workbook that 'import' takes: 资源目录, 信息项 and an explanation. With .csv: two CSV files."""
     from central.catalogue.sheets import write_template
@@ -33,7 +33,7 @@ def template(context: typer.Context, out: Out) -> None:
     say(f"next: fill it in, then exchange-central catalogue --as PERSON import {out} --dry-run")
 
 
-@app.command("import", short_help="Many drafts at once, from a workbook.")
+@app.command("import", short_help="Many drafts at once, from a workbook.", rich_help_panel=REGISTRAR)
 def import_(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="Workbook (.xlsx), or the CSV file of 资源目录.")],

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from central.cli.catalogue.group import (
+    REGISTRAR,
     Code,
     Codes,
     Opinion,
@@ -27,7 +28,7 @@ File = Annotated[
 ]
 
 
-@app.command(short_help="Register an entry, or a new version of one.")
+@app.command(short_help="Register an entry, or a new version of one.", rich_help_panel=REGISTRAR)
 def draft(
     context: typer.Context,
     file: Annotated[Path | None, typer.Argument(help="One entry, as JSON or YAML.")] = None,
@@ -53,13 +54,13 @@ def draft(
     done(context, "draft", as_json, entry=document_in(file), opinion=opinion)
 
 
-@app.command(short_help="Another text for a draft, or for what was returned.")
+@app.command(short_help="Another text for a draft, or for what was returned.", rich_help_panel=REGISTRAR)
 def edit(context: typer.Context, file: File, opinion: Opinion = "", as_json: Json = False) -> None:
     """Another text for a draft, or for what was returned."""
     done(context, "edit", as_json, entry=document_in(file), opinion=opinion)
 
 
-@app.command(short_help="Hand them to the auditor.")
+@app.command(short_help="Hand them to the auditor.", rich_help_panel=REGISTRAR)
 def submit(
     context: typer.Context,
     codes: Codes,
@@ -100,7 +101,7 @@ def _write(context: typer.Context, out: Path, entries: list[dict[str, Any]]) -> 
         write_template(out, profile_of(context).catalogue, entries)
 
 
-@app.command(short_help="Registrar: a change of a table is dealt with.", hidden=True)
+@app.command(short_help="A change of a table is dealt with.", rich_help_panel=REGISTRAR)
 def handled(context: typer.Context, code: Code, opinion: Why, as_json: Json = False) -> None:
     """Note what was done about a table that moved away from its entry: a new version, or the table is mended (Art. 17)."""
     done(context, "handled", as_json, code=code, opinion=opinion)
