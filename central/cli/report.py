@@ -205,6 +205,7 @@ def _show_usage(found: list[dict[str, Any]], as_json: bool) -> None:
         "grant",
         "consumer",
         "resource",
+        "mode",
         "purpose",
         "rows",
         "last use",
@@ -227,6 +228,7 @@ def _usage_row(each: dict[str, Any]) -> tuple[str, ...]:
         each["grant"],
         f"{each['consumer']} ({who})",
         each["resource"],
+        each["mode"],
         each["purpose"],
         str(each["rows"]),
     )
