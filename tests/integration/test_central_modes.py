@@ -30,6 +30,7 @@ from tests.support.central import (
 from tests.support.department_process import ReceivingAgent
 from tests.support.pulling import Pull
 from tests.support.sharing import Town, build_town
+from tests.support.shell import Shell
 
 SYSTEM = "低保核对"
 NAMED = [f"system:{SYSTEM}"]
@@ -145,6 +146,27 @@ def test_a_local_system_asks_with_one_command(central: TestCentral, town: Town, 
     code, _, complaint = agent.ask("query", entry.code, "--system", SYSTEM, "--key", "id=1", *purpose)
     assert code != 0 and "裁定：暂停" in complaint, complaint
     agent.close()
+
+
+def test_an_office_is_what_person_add_says(central: TestCentral, town: Town, tmp_path: Path) -> None:
+    """Who only asks needs no role; whoever belongs elsewhere is told who may; grants are listed by mode (Art. 29)."""
+    shell, new = Shell(central, tmp_path, town), town.name("zhao-min")
+    entry = offered(town, modes=("query", "interface"))
+    town.granted(entry, mode="interface", users=NAMED, items=["id", "name"])
+    grant = town.granted(entry, items=["id", "name"])
+    joining = ("add", new, "--name", "赵敏", "--department", town.codes["civil"])
+    asking = ("query", grant, "--key", "id=2", "--purpose", "核对")
+    assert "may act as one who asks under a grant" in shell.people(*joining)
+    done = shell.run("share", "zhao-min", *asking)
+    assert (done.returncode, "these may ask: 救助科" in done.stderr) == (1, True), done.stderr
+    shell.people(*joining, "--office", "救助科")
+    assert [word for word in shell.people("list").splitlines() if new in word and "救助科" in word]
+    assert "王伟" in shell.ok("share", "zhao-min", *asking)
+    listed = shell.ok("grant", "civil-admin", "list", "--mode", "query", "--resource", entry.code)
+    assert [line.split()[0] for line in listed.splitlines() if line.startswith("G")] == [grant]
+    page = shell.ok("share", "civil-admin", "explain", town.name("civil"), entry.code, "--mode", "interface")
+    assert f"users system:{SYSTEM}" in page
+    assert page.rstrip().endswith(f"these may ask: system:{SYSTEM}")
 
 
 def test_a_customised_product_is_pulled_like_an_exchange(central, town):

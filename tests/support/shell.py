@@ -39,8 +39,11 @@ class Shell:
 
     def leave(self, who: str) -> str:
         """A person leaves."""
-        words = ("leave", self._town.name(who), "--reason", "调离", "-c", str(self._config))
-        line = [sys.executable, "-m", "central", "person", *words]
+        return self.people("leave", self._town.name(who), "--reason", "调离")
+
+    def people(self, *words: str) -> str:
+        """A command about people, which needs nobody's name; it must succeed."""
+        line = [sys.executable, "-m", "central", "person", *words, "-c", str(self._config)]
         return subprocess.run(line, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
