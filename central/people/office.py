@@ -21,6 +21,7 @@ LEVELS = ("province", "city", "county")
 SYSTEM: Final = "system:"
 """Stands before the name of a system wherever a person could stand."""
 LONGEST_SYSTEM: Final = 100
+SYSTEM_FORM: Final = f"1 to {LONGEST_SYSTEM} printable characters, no space at either end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +172,15 @@ def actor_at_node(connection: Connection, person: str, node: str) -> Actor:
     return found
 
 
+def is_system(name: str) -> bool:
+    """Whether a business system may be called so: its name stands in every record."""
+    return 0 < len(name) <= LONGEST_SYSTEM and name.isprintable() and name == name.strip()
+
+
 def system_at_node(connection: Connection, system: str, node: str) -> Actor:
     """The business system for which *node* vouches, without a person. Raises Refused for what is no name of one."""
-    if not system.isprintable() or system != system.strip() or len(system) > LONGEST_SYSTEM:
-        what = f"is no name of a system: up to {LONGEST_SYSTEM} characters, none of them a control character"
-        raise Refused(what, where="system")
+    if not is_system(system):
+        raise Refused(f"is no name of a system: {SYSTEM_FORM}", where="system")
     home = department_of(connection, node)
     if not home:
         fix = f"exchange-central department place {node} CODE"

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 
 from central.catalogue.entry import Mode
 from central.people import READS_NO_ROWS, Actor, Role
-from central.people.office import LONGEST_SYSTEM, SYSTEM
+from central.people.office import SYSTEM, SYSTEM_FORM, is_system
 from central.sharing.permits import NotGranted, Permit
 from central.store.office import PERSONS
 
@@ -30,8 +30,8 @@ def faults_of(users: Sequence[str], mode: Mode) -> Iterator[str]:
         if user.startswith(SYSTEM):
             if mode is Mode.QUERY:
                 yield f"users: {user[:60]} is a system; systems ask under a grant of the mode {Mode.INTERFACE}"
-            elif not 0 < len(user.removeprefix(SYSTEM)) <= LONGEST_SYSTEM:
-                yield f"users: a system's name has 1 to {LONGEST_SYSTEM} characters"
+            elif not is_system(user.removeprefix(SYSTEM)):
+                yield f"users: a system's name has {SYSTEM_FORM}"
         elif mode is Mode.INTERFACE:
             yield f"users: {user[:60]} is no system; name those that ask: {SYSTEM}NAME"
         elif user.startswith(ROLE):

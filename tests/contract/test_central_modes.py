@@ -110,6 +110,7 @@ def test_users_bind_a_comparison_too(town):
         ("query", ["  "], "a user without a name"),
         ("interface", ["救助科"], "is no system; name those that ask: system:NAME"),
         ("interface", ["system:"], "a system's name has 1 to"),
+        ("interface", ["system: 低保核对"], "no space at either end"),
         ("interface", ["system:" + "长" * (LONGEST_SYSTEM + 1)], "a system's name has 1 to"),
         ("exchange", ["role:clerk"], "is no role"),
     ],
