@@ -85,6 +85,8 @@ class Ledger(Section):
     """How long accepted batches are kept after they were applied."""
 
     keep_days: int = Field(30, ge=0)
+    held_days: int = Field(90, ge=0)
+    """What a held table waits for is kept longer, up to so many days after it was held."""
 
 
 class Disk(Section):

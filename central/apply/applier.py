@@ -1,11 +1,14 @@
-"""One stream's applier: a step is one transaction that moves rows and cursor together."""
+"""One stream's applier: a step is one transaction that moves rows and cursor together.
+
+What is one table's trouble holds that table: it is left out, and the stream goes on. Of a table that is to be tried
+again a step also brings a part of what waits, in a transaction before its own.
+"""
 
 from __future__ import annotations
 
 import random
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -13,24 +16,22 @@ from typing import Final
 from sqlalchemy import Connection, Engine, bindparam, update
 
 from central import audit
-from central.apply import lease
-from central.apply.locating import Location, locate
-from central.ledger import Damaged, Ledger, Size, Span, note_shape, whole_within
+from central.apply import holding, lease
+from central.apply.locating import Location, locate_in
+from central.apply.replay import Replay
+from central.apply.tables import Fingerprints, Tables, deltas_of
+from central.ledger import Damaged, Ledger, Size, Span, whole_within
+from central.ledger.tableholds import HeldTable, held_tables
 from central.store import NowUs, reading, writing
-from central.store.names import room_of
 from central.store.tables import APPLIED
 from proto import codec
 from proto.batch import Batch, Delta, Head, SealedBatch, chain
-from proto.errors import BadRow, ExchangeError, Poisoned, Refused, SchemaHold, TableHold, Transient
-from proto.schema import TableSchema
+from proto.errors import BadRow, ExchangeError, Poisoned, Refused, TableHold, Transient
 from proto.states import State
-from replica.opening import open_replica
 
 ATTEMPTS: Final = 5
 FIRST_PAUSE_S: Final = 0.02
 ONE_TRANSACTION: Final = Span(1, 0, 0)
-Fingerprints = dict[str, bytes]
-"""Of shapes, by table."""
 
 _ADVANCE: Final = (
     update(APPLIED)
@@ -71,27 +72,20 @@ class Limits:
         return Span(self.batches, self.rows, self.bytes)
 
 
-class SchemaHeld(Poisoned):
-    """A batch cannot be applied because its table's structure changed."""
-
-    code = "SCHEMA_HOLD"
-    state = State.SCHEMA_HOLD
-
-
 class _Unfit(Poisoned):
     """A batch is whole, but what it holds is not what it says."""
-
-
-class _Undone(Exception):
-    """Nothing of an attempt is to stay."""
 
 
 @dataclass(slots=True)
 class _Run:
     """What one transaction has applied so far."""
 
+    start: Head
+    """Where the transaction began."""
     head: Head
     """Of the last batch applied; if the transaction fails, the one after it is to blame."""
+    at: SealedBatch | None = None
+    """The batch under way."""
     position: str = ""
     last_commit_us: int = 0
     batches: int = 0
@@ -99,14 +93,25 @@ class _Run:
     bytes: int = 0
     shapes: Fingerprints = field(default_factory=dict)
     """Fingerprints that it wrote down."""
+    held: dict[str, HeldTable] = field(default_factory=dict)
+    copied: list[tuple[HeldTable, int]] = field(default_factory=list)
+    """Tables whose hold a fresh copy ended, and the batch with which it began."""
 
-    def add(self, sealed: SealedBatch, batch: Batch) -> None:
+    def add(self, sealed: SealedBatch, batch: Batch, rows: int) -> None:
         self.head = sealed.head
         self.position = batch.position
         self.last_commit_us = batch.last_commit_us or self.last_commit_us
         self.batches += 1
-        self.rows += batch.rows
+        self.rows += rows
         self.bytes += len(sealed.header) + len(sealed.payload)
+
+    def leaves_out(self, delta: Delta, seq: int) -> bool:
+        """Whether *delta* waits, because its table is held; one that empties the table is the end of that."""
+        held = self.held.get(delta.schema.name)
+        if held is None or not delta.truncated:
+            return held is not None
+        self.copied.append((self.held.pop(delta.schema.name), seq))
+        return False
 
 
 class Applier:
@@ -118,12 +123,13 @@ class Applier:
         self._owner = owner
         self._limits = limits or Limits()
         self._ledger = Ledger()
-        self._replica = open_replica(engine, room_of(stream))
+        self._tables = Tables(engine, stream)
+        self._replay = Replay(engine, stream, self._tables, (self._limits.span, self._limits.reading_bytes))
+        self._retry_is_asked = False
         self._pause = threading.Event()
         self._token: int | None = None
         self._applied_seq = 0
         self._careful_to = 0
-        self._shapes: Fingerprints = {}
 
     @property
     def applied_seq(self) -> int:
@@ -138,7 +144,7 @@ class Applier:
         """Apply what comes next, in one transaction; True when there may be more.
 
         *ready* are batches of this stream that were just accepted; when they follow directly they are not read
-        again. Raises Poisoned while the stream is held, DiskBlocked, and Transient after a few attempts.
+        again. Raises Poisoned while the whole stream is held, DiskBlocked, and Transient after a few attempts.
         """
         for attempt in range(ATTEMPTS):
             try:
@@ -155,12 +161,17 @@ class Applier:
             return False
         if self._token is None and not self._take_lease():
             return False
-        run = _Run(Head())
+        run = _Run(Head(), Head())
         try:
+            if self._retry_is_asked:
+                self._replay.step(self._token or 0)
             with writing(self._engine, durable=False) as connection:
                 hold = lease.hold(connection, self._stream, self._token or 0)
                 _raise_if_held(self._stream, hold.place)
-                run.head = hold.head
+                run.head = run.start = hold.head
+                self._retry_is_asked = hold.place.asked == 1
+                if hold.place.asked is not None:
+                    run.held = held_tables(connection, self._stream)
                 self._apply_next(connection, hold, ready, run)
         except lease.LeaseLost:
             self._token = None
@@ -168,8 +179,8 @@ class Applier:
         except (TableHold, Damaged, _Unfit) as error:
             return self._blame(run, error)
         self._applied_seq = run.head.seq
-        self._shapes.update(run.shapes)
-        return hold.head.seq < run.head.seq < hold.place.accepted
+        self._tables.committed(run.shapes)
+        return hold.head.seq < run.head.seq < hold.place.accepted or self._retry_is_asked
 
     def _is_waiting(self) -> bool:
         with reading(self._engine) as connection:
@@ -178,7 +189,8 @@ class Applier:
             return False
         self._applied_seq = place.seq
         _raise_if_held(self._stream, place)
-        return place.seq < place.accepted
+        self._retry_is_asked = place.asked == 1
+        return place.seq < place.accepted or self._retry_is_asked
 
     def _take_lease(self) -> bool:
         with writing(self._engine, durable=False) as connection:
@@ -186,7 +198,7 @@ class Applier:
         if taken is None:
             return False
         self._token, self._applied_seq = taken
-        self._shapes.clear()
+        self._tables.forget()
         return True
 
     def _apply_next(
@@ -201,35 +213,25 @@ class Applier:
             room = self._limits.reading_bytes
             batches = self._ledger.walk(connection, self._stream, hold.head, last, room)
         for sealed in batches:
-            run.add(sealed, self._apply(connection, sealed, run))
+            run.at = sealed
+            run.add(sealed, *self._apply(connection, sealed, run))
         self._advance(connection, hold.head.seq, run)
+        for held, seq in run.copied:
+            holding.let_go(connection, held, holding.COPIED, broken_seq=seq)
 
-    def _apply(self, connection: Connection, sealed: SealedBatch, run: _Run) -> Batch:
+    def _apply(self, connection: Connection, sealed: SealedBatch, run: _Run) -> tuple[Batch, int]:
+        """The batch, and how many of its rows went in."""
         try:
             batch = codec.decode(sealed.header, sealed.payload)
-            for delta in batch.deltas:
-                self._make_fit(connection, delta)
-                self._replica.apply(connection, (delta,))
-                self._note_shape(connection, delta.schema, run)
         except Refused as error:
             raise _Unfit(error.what, where=error.where, fix=error.fix) from error
-        return batch
-
-    def _make_fit(self, connection: Connection, delta: Delta) -> None:
-        try:
-            self._replica.prepare(connection, delta.schema)
-        except SchemaHold:
-            # An emptied table has nothing to lose: it is made anew in its new shape.
-            if not delta.truncated:
-                raise
-            self._replica.drop(connection, delta.schema.name)
-            self._replica.prepare(connection, delta.schema)
-
-    def _note_shape(self, connection: Connection, schema: TableSchema, run: _Run) -> None:
-        known = run.shapes.get(schema.name) or self._shapes.get(schema.name)
-        if known != schema.fingerprint:
-            note_shape(connection, self._stream, schema)
-            run.shapes[schema.name] = schema.fingerprint
+        waiting = 0
+        for delta in batch.deltas:
+            if run.held and run.leaves_out(delta, sealed.seq):
+                waiting += delta.rows
+            else:
+                self._tables.put(connection, delta, run.shapes)
+        return batch, batch.rows - waiting
 
     def _advance(self, connection: Connection, before: int, run: _Run) -> None:
         place = {
@@ -247,55 +249,45 @@ class Applier:
             raise lease.LeaseLost("another process moved the cursor", where=self._stream)
 
     def _blame(self, run: _Run, error: ExchangeError) -> bool:
-        """Stop the stream at the batch after *run*; first find it alone, so that those before it are applied."""
+        """Hold what the batch after *run* fails for; first find it alone, so that those before it are applied."""
         seq = run.head.seq + 1
         if self._careful_to < seq:
             self._careful_to = seq
             return True
-        held = _held_by(self._stream, seq, error, self._locations(run, error))
-        table = error.table if isinstance(error, TableHold) else ""
+        if not isinstance(error, TableHold) or run.at is None:
+            self._hold_stream(seq, error)
+        elif not self._hold_table(run, error, run.at):
+            self._token = None
+            return False
+        return True
+
+    def _hold_stream(self, seq: int, error: ExchangeError) -> None:
+        held = _held_by(self._stream, seq, error)
         state = {"state": held.state, "code": held.code, "sentence": held.what, "fix": held.fix}
         with writing(self._engine) as connection:
             ours = {"which": self._stream, "ours": self._token}
-            if connection.execute(
-                _PUT_ASIDE, {**ours, **state, "held_seq": seq, "held_table": table}
-            ).rowcount:
-                facts: dict[str, audit.Fact] = {
-                    "seq": seq,
-                    "table": table,
-                    "code": held.code,
-                    "what": held.what,
-                }
+            if connection.execute(_PUT_ASIDE, {**ours, **state, "held_seq": seq}).rowcount:
+                facts: dict[str, audit.Fact] = {"seq": seq, "code": held.code, "what": held.what}
                 audit.record(connection, self._stream, "apply_held", **facts)
         raise held from error
 
-    def _locations(self, run: _Run, error: ExchangeError) -> list[Location]:
-        """Which rows are bad; not asked amid a source transaction, whose earlier parts are not there any more."""
-        if not isinstance(error, BadRow | _Unfit) or run.batches:
-            return []
+    def _hold_table(self, run: _Run, error: TableHold, sealed: SealedBatch) -> bool:
+        """Leave the table out from its source transaction on; False when another process works here now."""
+        rows = self._rows(run, error.table, sealed) if isinstance(error, BadRow) else []
         try:
-            with reading(self._engine) as connection:
-                room = self._limits.reading_bytes
-                walk = self._ledger.walk(connection, self._stream, run.head, run.head.seq + 1, room)
-                sealed = next(iter(walk))
-            batch = codec.decode(sealed.header, sealed.payload)
-            for at, delta in enumerate(batch.deltas):
-                attempt = partial(self._attempt, batch.deltas[:at])
-                is_meant = not isinstance(error, BadRow) or delta.schema.name == error.table
-                if is_meant and (found := locate(delta, attempt)):
-                    return found
-            return []
-        except ExchangeError:
-            # That the batch is held matters more than where exactly it is bad.
-            return []
+            with writing(self._engine) as connection:
+                if lease.hold(connection, self._stream, self._token or 0).head.seq == run.start.seq:
+                    holding.hold_table(connection, run.start, holding.Trouble(error, sealed, rows))
+        except lease.LeaseLost:
+            return False
+        return True
 
-    def _attempt(self, before: Sequence[Delta], part: Delta) -> None:
-        with suppress(_Undone), writing(self._engine, durable=False) as connection:
-            lease.hold(connection, self._stream, self._token or 0)
-            for delta in (*before, part):
-                self._make_fit(connection, delta)
-                self._replica.apply(connection, (delta,))
-            raise _Undone
+    def _rows(self, run: _Run, table: str, sealed: SealedBatch) -> list[Location]:
+        """Which rows are bad; not asked amid a source transaction, whose earlier parts are not there any more."""
+        if run.batches:
+            return []
+        batch = codec.decode(sealed.header, sealed.payload)
+        return locate_in(deltas_of(batch, table), partial(self._tables.attempt, self._token or 0))
 
 
 def _directly_after(hold: lease.Hold, ready: Sequence[SealedBatch], limit: Span) -> list[SealedBatch]:
@@ -313,15 +305,12 @@ def _directly_after(hold: lease.Hold, ready: Sequence[SealedBatch], limit: Span)
     return [batch for batch in next_ones if batch.seq <= last]
 
 
-def _held_by(stream: str, seq: int, error: ExchangeError, rows: Sequence[Location]) -> Poisoned:
-    kind = SchemaHeld if isinstance(error, SchemaHold) else Poisoned
+def _held_by(stream: str, seq: int, error: ExchangeError) -> Poisoned:
     mend = f"{error.fix or 'mend the cause'}; then exchange-central stream retry {stream}"
     fix = f"{mend}, or stream skip and a fresh copy of its tables at the node"
-    where = f": {', '.join(map(str, rows))}" if rows else ""
-    return kind(f"batch {seq}: {error.what}{where}", where=stream, fix=fix)
+    return Poisoned(f"batch {seq}: {error.what}", where=stream, fix=fix)
 
 
 def _raise_if_held(stream: str, place: lease.Place) -> None:
     if place.state != State.RUNNING:
-        kind = SchemaHeld if place.state == State.SCHEMA_HOLD else Poisoned
-        raise kind(place.sentence, where=stream, fix=place.fix)
+        raise Poisoned(place.sentence, where=stream, fix=place.fix)

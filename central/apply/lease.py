@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Connection, bindparam, or_, select, update
 
+from central.ledger.tableholds import ASKED
 from central.store import NowUs
 from central.store.tables import APPLIED, STREAMS
 from proto.batch import Head
@@ -40,9 +41,9 @@ _HOLD = (
     update(APPLIED)
     .where(*_MINE)
     .values(expires_us=NowUs() + bindparam("ttl", type_=BigInteger))
-    .returning(APPLIED.c.seq, APPLIED.c.epoch, APPLIED.c.digest, *_STATE, _ACCEPTED)
+    .returning(APPLIED.c.seq, APPLIED.c.epoch, APPLIED.c.digest, *_STATE, _ACCEPTED, ASKED)
 )
-_LOOK = select(APPLIED.c.token, APPLIED.c.seq, *_STATE, _ACCEPTED).where(
+_LOOK = select(APPLIED.c.token, APPLIED.c.seq, *_STATE, _ACCEPTED, ASKED).where(
     APPLIED.c.stream == bindparam("which")
 )
 
@@ -64,6 +65,8 @@ class Place:
     sentence: str
     fix: str
     held_seq: int
+    asked: int | None
+    """None = no table of it is held; 1 = what waits of one is to be applied again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def hold(connection: Connection, stream: str, token: int) -> Hold:
     row = connection.execute(_HOLD, {"which": stream, "ours": token, "ttl": LEASE_US}).one_or_none()
     if row is None:
         raise LeaseLost("another process applies this stream now", where=stream)
-    place = Place(row.seq, row.accepted, row.state, row.sentence, row.fix, row.held_seq)
+    place = Place(row.seq, row.accepted, row.state, row.sentence, row.fix, row.held_seq, row.asked)
     return Hold(Head(row.epoch, row.seq, bytes(row.digest)), place)
 
 
@@ -95,4 +98,4 @@ def look(connection: Connection, stream: str) -> Place | None:
     row = connection.execute(_LOOK, {"which": stream}).one_or_none()
     if row is None:
         return None
-    return Place(row.seq, row.accepted, row.state, row.sentence, row.fix, row.held_seq)
+    return Place(row.seq, row.accepted, row.state, row.sentence, row.fix, row.held_seq, row.asked)

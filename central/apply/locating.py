@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from proto import frames
@@ -37,6 +38,18 @@ class Location:
     def __str__(self) -> str:
         key = f" (key {self.key}…)" if self.key else ""
         return f"{self.table} row {self.row} of {self.of} {self.section}{key}"
+
+
+def locate_in(deltas: Sequence[Delta], attempt: Callable[[Sequence[Delta], Delta], None]) -> list[Location]:
+    """The first bad rows of one table's *deltas*, each tried after those before it; none where nobody can say."""
+    try:
+        for at, delta in enumerate(deltas):
+            if found := locate(delta, partial(attempt, deltas[:at])):
+                return found
+    except ExchangeError:
+        # That the table is held matters more than where exactly it is bad.
+        return []
+    return []
 
 
 def locate(delta: Delta, attempt: Attempt) -> list[Location]:

@@ -44,6 +44,7 @@ def query(
     names = [each["name"] for each in answer["columns"]]
     show(table(names, [["NULL" if cell is None else cell for cell in row] for row in answer["rows"]]))
     whole = "that is all" if answer["is_whole"] else "there may be more: ask more narrowly"
+    _say_held(answer["held"])
     say(f"{len(answer['rows'])} rows under {answer['grant']} version {answer['version']}; {whole}")
 
 
@@ -77,14 +78,20 @@ def compare(
             cases += [answer["case"]] if answer["case"] else []
             answers += [{**each, "place": each["place"] + start} for each in answer["answers"]]
     if as_json:
-        say_json({"grant": number, "answers": answers, "cases": cases})
+        say_json({"grant": number, "held": begun["held"], "answers": answers, "cases": cases})
         return
     differing = [each for each in answers if each["outcome"] != "match"]
     rows = [(str(each["place"] + 2), each["outcome"], ", ".join(each["items"]) or "–") for each in differing]
     show(table(("line", "outcome", "items that differ"), rows))
+    _say_held(begun["held"])
     say(f"{len(answers) - len(differing)} of {len(answers)} rows agree")
     for each in cases:
         say(f"next: exchange-central case show {each}")
+
+
+def _say_held(notice: str) -> None:
+    if notice:
+        say(f"mind: {notice}")
 
 
 def _claims(file: Path, begun: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -105,9 +105,11 @@ limits:
   # Threads that bring granted data to its consumers.
   delivery_threads: 4
 
-# Accepted batches are kept this long after they were applied.
+# Accepted batches are kept this long after they were applied; those that a held table waits for until
+# it was held for held_days. Afterwards only a fresh copy mends that table.
 ledger:
   keep_days: 30
+  held_days: 90
 
 # Nothing more is accepted when less than this is free (of an SQLite database's folder, or of "path").
 disk:

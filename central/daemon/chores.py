@@ -12,6 +12,7 @@ from typing import Final
 
 from sqlalchemy import Engine, select
 
+from central.apply.holding import give_up_old
 from central.audit import Fact, canonical, record
 from central.delivery import sent
 from central.ledger import Ledger
@@ -31,13 +32,16 @@ from proto.signing import Signer
 IN_FORCE: Final = "settings_in_force"
 
 
-def forget_old(engine: Engine, keep_days: int) -> int:
+def forget_old(engine: Engine, keep_days: int, held_days: int) -> int:
     """Drop batches that were applied, and deliveries that were acknowledged, longer ago than *keep_days*; how many.
 
-    A little at a time, so that accepting never waits long for it.
+    What a held table waits for stays until *held_days* after it was held. A little at a time, so that accepting never
+    waits long for it.
     """
     ledger, total = Ledger(), 0
-    before = datetime.now(UTC) - timedelta(days=keep_days)
+    now = datetime.now(UTC)
+    before = now - timedelta(days=keep_days)
+    give_up_old(engine, int((now - timedelta(days=max(keep_days, held_days))).timestamp() * 1_000_000))
     for stream in streams(engine):
         gone = 1
         while gone:

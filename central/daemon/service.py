@@ -232,7 +232,11 @@ class Daemon:
             Job("dates", partial(keep_dates, self._engine, self._policy), _HOUR_S, at_start=True),
             Job("sharing", partial(keep_time, self._engine, profile_of(settings)), SHARING_S, at_start=True),
             Job("refusals", Refusals(self._engine).settle, 30.0),
-            Job("retention", partial(forget_old, self._engine, settings.ledger.keep_days), _HOUR_S),
+            Job(
+                "retention",
+                partial(forget_old, self._engine, settings.ledger.keep_days, settings.ledger.held_days),
+                _HOUR_S,
+            ),
             Job("certificates", expiry.check, _HOUR_S, at_start=True),
             Job("shapes", partial(ask_everybody, self._engine), _DAY_S),
             Job("drift", Drifts(self._engine, profile_of(settings)).look, DRIFT_S),

@@ -21,7 +21,16 @@ from central.delivery.lens import Lens, Lenses
 from central.delivery.limits import Allowance, allowance, spent
 from central.delivery.parcel import Packer, Parcel, Reshaped
 from central.delivery.snapshot import Snapshot
-from central.delivery.stretch import MOST_ROWS, Applied, Lost, Want, applied_of, look_ahead, stretch
+from central.delivery.stretch import (
+    MOST_ROWS,
+    Applied,
+    Lost,
+    Want,
+    applied_of,
+    demand_unbroken,
+    look_ahead,
+    stretch,
+)
 from central.ledger import Damaged
 from central.sharing.permits import Permit, permit
 from central.store import now_us, reading, writing
@@ -238,7 +247,7 @@ class Courier:
         return self._fresh_because
 
     def _begin(self, connection: Connection, order: Order, reason: str) -> _Fresh:
-        applied = applied_of(connection, order.permit.stream)
+        applied = applied_of(connection, order.permit.stream, order.permit.table)
         replica = open_replica(self._post.engine, room_of(order.permit.stream))
         return _Fresh(applied, replica.count(connection, order.lens.stored), reason)
 
@@ -249,7 +258,8 @@ class Courier:
         packer = Packer(connection, replica, order.lens, replace(order.cursor, place=place))
         if place.copy_key is not None and not order.lens.stored.key:
             return self._sheet(packer, stream)
-        applied = applied_of(connection, stream)
+        applied = applied_of(connection, stream, order.permit.table)
+        demand_unbroken(stream, place, applied)
         is_behind = place.source_seq < applied.seq
         if place.copy_key is not None and not place.is_open and (self._page_is_due or not is_behind):
             self._page_is_due = False
@@ -257,7 +267,7 @@ class Courier:
         self._page_is_due = True
         entries = look_ahead(connection, stream, place, applied)
         if not entries:
-            return _IDLE
+            return applied.hold or _IDLE
         most = min(MOST_ROWS, order.allowance.rows_left or MOST_ROWS)
         want = Want(order.permit.table, most, place.is_open, order.lens.bound.is_identity)
         return packer.changes(stretch(entries, want))
@@ -267,7 +277,8 @@ class Courier:
         key = packer.cursor.place.copy_key or b""
         page = packer.replica.page(packer.connection, packer.lens.stored, key, asked)
         # Asked after the page: what it shows is not newer than this, so following the ledger up to here mends it.
-        applied = applied_of(packer.connection, stream)
+        applied = applied_of(packer.connection, stream, packer.lens.stored.name)
+        demand_unbroken(stream, packer.cursor.place, applied)
         if packer.cursor.place.source_seq > applied.seq:
             return Standing(State.BACKING_OFF, "", "the platform applies what it had applied before", "")
         if page:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from google.protobuf.message import DecodeError
-from sqlalchemy import Engine, bindparam, select, update
+from sqlalchemy import Engine, and_, bindparam, select, update
 
 from central.catalogue.entry import DELIVERED
 from central.catalogue.published import newest_release
@@ -19,9 +19,10 @@ from central.sharing.states import FLOWING
 from central.store import NowUs, now_us, reading, writing
 from central.store.deliveries import DELIVERIES
 from central.store.grants import GRANTS
-from central.store.tables import APPLIED, NODES
+from central.store.tables import APPLIED, NODES, TABLE_HOLDS
 from proto.v1 import node_pb2
 
+_HOLD: Final = and_(TABLE_HOLDS.c.stream == GRANTS.c.stream, TABLE_HOLDS.c.table_name == GRANTS.c.table_name)
 _GRANTS: Final = (
     select(
         GRANTS.c.grant_id,
@@ -32,9 +33,12 @@ _GRANTS: Final = (
         GRANTS.c.valid_from_us,
         GRANTS.c.valid_to_us,
         APPLIED.c.seq,
+        TABLE_HOLDS.c.state.label("hold"),
+        TABLE_HOLDS.c.after_seq,
         NowUs().label("now"),
     )
     .join(APPLIED, APPLIED.c.stream == GRANTS.c.stream, isouter=True)
+    .join(TABLE_HOLDS, _HOLD, isouter=True)
     .where(GRANTS.c.consumer.in_(bindparam("some", expanding=True)), GRANTS.c.mode.in_(DELIVERED))
     .order_by(GRANTS.c.grant_id)
 )
@@ -83,7 +87,7 @@ def look(engine: Engine, consumers: list[str]) -> Sight:
     for row in rows:
         phase = (row.now >= row.valid_from_us) + (row.now >= row.valid_to_us)
         may_flow = phase == 1 and row.state in FLOWING and row.grant_id not in recalled
-        key = (row.version, row.state, phase, may_flow, release, row.seq)
+        key = (row.version, row.state, phase, may_flow, release, row.seq, row.hold, row.after_seq)
         grants.append(Seen(row.grant_id, row.consumer, row.stream, may_flow, key))
     return Sight(moment, tokens, grants, recalls)
 

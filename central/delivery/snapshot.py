@@ -30,7 +30,7 @@ class Snapshot:
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 - closed by close()
         self._left = 0
         with looking_back(engine) as connection:
-            applied = applied_of(connection, stream)
+            applied = applied_of(connection, stream, schema.name)
             self.taken_at = (applied.seq, applied.digest)
             """How far the ledger was applied at that moment."""
             for page in replica.scan(connection, schema, PAGE_ROWS):

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, and_, bindparam, select
 
-from central.delivery.cursor import Place
+from central.delivery.cursor import Place, Standing
 from central.ledger import Damaged
-from central.store.tables import APPLIED, LEDGER, STREAMS
+from central.ledger.tableholds import held_from
+from central.store.tables import APPLIED, LEDGER, STREAMS, TABLE_HOLDS
 from proto import codec
 from proto.batch import Batch, chain
 from proto.errors import ExchangeError
@@ -26,6 +27,8 @@ LOOK_BATCHES: Final = 256
 MOST_ROWS: Final = 20_000
 MOST_BYTES: Final = 1024 * 1024
 """Of one delivery, as the ledger stores it; a single larger batch goes as it is."""
+HELD: Final = "TABLE_HELD"
+"""Of a grant whose table the platform holds."""
 REUSE_ROWS: Final = 2_000
 """A batch of so many rows is worth a delivery of its own, when that spares encoding it anew."""
 
@@ -40,9 +43,18 @@ _PAYLOADS: Final = select(LEDGER.c.seq, LEDGER.c.payload).where(
     _STREAM, LEDGER.c.seq.in_(bindparam("some", expanding=True))
 )
 _DIGEST: Final = select(LEDGER.c.digest).where(_STREAM, LEDGER.c.seq == bindparam("at"))
+_HOLD: Final = and_(TABLE_HOLDS.c.stream == APPLIED.c.stream, TABLE_HOLDS.c.table_name == bindparam("named"))
+# In one statement: a table that is let go and its stream's number are of the same moment.
 _APPLIED: Final = (
-    select(APPLIED.c.seq, APPLIED.c.digest, APPLIED.c.last_commit_us, STREAMS.c.head_seq)
+    select(
+        APPLIED.c.seq.label("applied_seq"),
+        APPLIED.c.digest,
+        APPLIED.c.last_commit_us,
+        STREAMS.c.head_seq,
+        TABLE_HOLDS,
+    )
     .join(STREAMS, STREAMS.c.stream == APPLIED.c.stream)
+    .join(TABLE_HOLDS, _HOLD, isouter=True)
     .where(APPLIED.c.stream == bindparam("which"))
 )
 
@@ -55,12 +67,16 @@ class Lost(ExchangeError):
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How far the provider's stream has come in the platform's tables."""
+    """How far the provider's stream has come in one of the platform's tables."""
 
     seq: int = 0
     digest: bytes = b""
     commit_us: int = 0
     accepted: int = 0
+    hold: Standing | None = None
+    """The table is held, and shows no more than this."""
+    broken_seq: int = 0
+    """The ledger takes nobody from before this number to after it: changes of the table were passed over."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +120,30 @@ class Stretch:
         return self.last.continues
 
 
-def applied_of(connection: Connection, stream: str) -> Applied:
-    """What the platform's tables of *stream* show at this moment."""
-    row = connection.execute(_APPLIED, {"which": stream}).one_or_none()
-    return Applied(row.seq, bytes(row.digest), row.last_commit_us, row.head_seq) if row else Applied()
+def applied_of(connection: Connection, stream: str, table: str) -> Applied:
+    """What the platform's *table* of *stream* shows at this moment."""
+    row = connection.execute(_APPLIED, {"which": stream, "named": table}).one_or_none()
+    if row is None:
+        return Applied()
+    applied = Applied(row.applied_seq, bytes(row.digest), row.last_commit_us, row.head_seq)
+    if row.state is None:
+        return applied
+    held = held_from(row)
+    applied = replace(applied, broken_seq=held.broken_seq)
+    if not held.is_held:
+        return applied
+    said = Standing(
+        held.state, HELD, held.notice, "the platform retries it, or its provider copies it afresh"
+    )
+    return replace(applied, seq=held.after.seq, digest=held.after.digest, hold=said)
+
+
+def demand_unbroken(stream: str, place: Place, applied: Applied) -> None:
+    """Raise Lost when changes after *place* were passed over in the platform's table: the ledger has them still."""
+    if place.source_seq < applied.broken_seq:
+        raise Lost(
+            "the platform held the table, and it was copied afresh or changes were skipped", where=stream
+        )
 
 
 def look_ahead(connection: Connection, stream: str, place: Place, applied: Applied) -> list[Entry]:

@@ -11,7 +11,7 @@ from central import audit
 from central.intake import rules
 from central.intake.beginning import begin_stream
 from central.intake.refusals import Refusal, Refusals
-from central.ledger import Ledger
+from central.ledger import Ledger, tableholds
 from central.store import NowUs, now_us, together, writing
 from central.store.tables import APPLIED, AUDIT_HEADS, GAPS, LEDGER, STREAMS
 from proto import codec
@@ -221,6 +221,8 @@ def _adopt(connection: Connection, known: rules.Known, hello: exchange_pb2.Hello
     head = {"head_epoch": new.epoch, "head_seq": new.seq, "head_digest": new.digest, "adopts_next": False}
     writer = {"epoch": hello.epoch, "incarnation": hello.incarnation}
     connection.execute(_CHANGE, {"which": stream, **head, **writer})
+    mend = f"at the node: exchange-agent snapshot --all --source {stream.rpartition('/')[2]}"
+    tableholds.adopt(connection, stream, new, ("the stream was released: what waited is of its past", mend))
     _declare_gap(connection, stream, old, new)
     return new
 

@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select
 
+from central.ledger.tableholds import needed_after
 from central.store.tables import APPLIED, LEDGER
 from proto import codec
 from proto.batch import CHAIN_START, Head, SealedBatch
@@ -139,9 +140,12 @@ class Ledger:
     def prune(self, connection: Connection, stream: str, before_us: int) -> int:
         """Forget batches of *stream* that are applied and older than *before_us*; returns how many.
 
-        The last applied one stays: what follows is chained to it. Call again while it returns PRUNE_BATCHES.
+        The last applied one stays: what follows is chained to it. So does what a held table waits for.
+        Call again while it returns PRUNE_BATCHES.
         """
         applied = connection.execute(_APPLIED_UP_TO, {"which": stream}).scalar_one_or_none() or 0
+        if (needed := needed_after(connection, stream)) is not None:
+            applied = min(applied, needed + 1)
         old = (
             select(LEDGER.c.seq)
             .where(LEDGER.c.stream == stream, LEDGER.c.seq < applied, LEDGER.c.accepted_at_us < before_us)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Engine, Row, select
+from sqlalchemy import Engine, Row, and_, select
 
+from central.ledger.tableholds import HeldTable, all_held
 from central.store import reading
-from central.store.tables import APPLIED, STREAMS
+from central.store.tables import APPLIED, LEDGER, STREAMS
 from proto.states import State
 
 _APPLIED: Final = [column.label(f"applied_{column.name}") for column in APPLIED.c]
@@ -35,24 +37,33 @@ class StreamRecord:
     applied_at_us: int
     position: str
     last_commit_us: int
+    held_seq: int
+    """The batch that cannot be applied and stops the whole stream; 0 = none."""
+    held_digest: bytes
+    tables: tuple[HeldTable, ...]
+    """Those that are held, while the stream goes on."""
     rows: int
     bytes: int
     """Rows and bytes applied since the stream began."""
-    held_seq: int
-    """The batch that cannot be applied; 0 = none."""
-    held_table: str
 
 
 def streams(engine: Engine, node: str | None = None) -> list[StreamRecord]:
     """All streams, or those of one node, by name."""
-    statement = select(STREAMS, *_APPLIED).join(APPLIED, APPLIED.c.stream == STREAMS.c.stream)
+    held = and_(LEDGER.c.stream == APPLIED.c.stream, LEDGER.c.seq == APPLIED.c.held_seq)
+    statement = (
+        select(STREAMS, *_APPLIED, LEDGER.c.digest.label("held_digest"))
+        .join(APPLIED, APPLIED.c.stream == STREAMS.c.stream)
+        .join(LEDGER, held, isouter=True)
+    )
     if node is not None:
         statement = statement.where(STREAMS.c.node == node)
     with reading(engine) as connection:
-        return [_record(row) for row in connection.execute(statement.order_by(STREAMS.c.stream))]
+        tables = all_held(connection)
+        rows = connection.execute(statement.order_by(STREAMS.c.stream))
+        return [_record(row, tables.get(row.stream, [])) for row in rows]
 
 
-def _record(row: Row[Any]) -> StreamRecord:
+def _record(row: Row[Any], tables: Sequence[HeldTable]) -> StreamRecord:
     prefix = "applied_" if row.state == State.RUNNING else ""
     state, code, sentence, fix = (
         getattr(row, prefix + name) for name in ("state", "code", "sentence", "fix")
@@ -76,5 +87,6 @@ def _record(row: Row[Any]) -> StreamRecord:
         rows=row.applied_rows,
         bytes=row.applied_bytes,
         held_seq=row.applied_held_seq,
-        held_table=row.applied_held_table,
+        held_digest=bytes(row.held_digest or b""),
+        tables=tuple(tables),
     )

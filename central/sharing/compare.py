@@ -123,6 +123,7 @@ def begin(turn: Turn, wanted: Begin) -> dict[str, Any]:
     items = [each for each in schema.columns if each.name not in schema.key]
     return {
         "comparison": comparison,
+        "held": opened.held,
         "key": comparison_key(found.secret, comparison).hex(),
         "ends_us": ends_us,
         "at_once": min(rows_left(turn, found), MOST_KEYS),
@@ -137,7 +138,8 @@ def begin(turn: Turn, wanted: Begin) -> dict[str, Any]:
 
 def compare(turn: Turn, wanted: Compare, mismatched: Mismatched = no_case) -> dict[str, Any]:
     """Each claim's outcome, on record by number and never by value; what differs may become a case (SD20.2)."""
-    found, compared = compared_of(turn, wanted)
+    opened, compared = compared_of(turn, wanted)
+    found = opened.permit
     differing = mismatches(compared)
     number = mismatched(turn, wanted, differing) if differing and wanted.raise_case else 0
     counts = {outcome: sum(each.outcome is outcome for each in compared) for outcome in Outcome}
@@ -162,6 +164,7 @@ def compare(turn: Turn, wanted: Compare, mismatched: Mismatched = no_case) -> di
         "version": found.version,
         "resource": found.resource,
         "counts": counts,
+        "held": opened.held,
         "answers": answers,
         "case": number,
     }
@@ -172,7 +175,7 @@ def mismatches(compared: Sequence[Compared]) -> tuple[Compared, ...]:
     return tuple(each for each in compared if each.outcome is Outcome.MISMATCH)
 
 
-def compared_of(turn: Turn, wanted: Compare) -> tuple[Permit, list[Compared]]:
+def compared_of(turn: Turn, wanted: Compare) -> tuple[Opened, list[Compared]]:
     """Compare and count, without a record of its own."""
     found = demand_use(turn, wanted.grant, MODES, (wanted.purpose, wanted.case))
     if turn.now_us >= int(wanted.comparison.partition("-")[0]):
@@ -189,7 +192,7 @@ def compared_of(turn: Turn, wanted: Compare) -> tuple[Permit, list[Compared]]:
         for place, (claim, frame) in enumerate(zip(wanted.claims, keys, strict=True))
     ]
     count_rows(turn, found, len(compared))
-    return found, compared
+    return opened, compared
 
 
 def _rows(turn: Turn, opened: Opened, keys: Sequence[bytes]) -> dict[bytes, list[bytes | None]]:

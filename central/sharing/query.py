@@ -18,7 +18,7 @@ from sqlalchemy import insert
 
 from central.catalogue.entry import Entry, Mode, ShareType
 from central.catalogue.published import published
-from central.ledger import shape_of
+from central.ledger import held_table, shape_of
 from central.people import Turn
 from central.sharing.asked import view_form
 from central.sharing.permits import NotGranted, Permit
@@ -68,6 +68,8 @@ class Opened:
     replica: Replica
     left_out: tuple[str, ...]
     """Items of the terms that the catalogue does not let out any more."""
+    held: str
+    """That the platform holds the table, and how far it goes; "" when it does not."""
 
 
 def query(turn: Turn, wanted: Ask) -> dict[str, Any]:
@@ -111,6 +113,7 @@ def query(turn: Turn, wanted: Ask) -> dict[str, Any]:
         "resource": found.resource,
         "columns": columns,
         "left_out": list(opened.left_out),
+        "held": opened.held,
         "rows": rows,
         "is_whole": is_whole,
         "looked_at": looked,
@@ -130,7 +133,9 @@ def open_table(turn: Turn, found: Permit) -> Opened:
     masks = {column: mask for column, mask in terms.masks.items() if column in shown}
     narrowed = terms.model_copy(update={"items": shown, "masks": masks})
     view = View.from_json(view_form(narrowed)).bind(shape_now, found.secret)
-    return Opened(found, view, open_replica(turn.engine, room_of(found.stream)), left_out)
+    held = held_table(turn.connection, found.stream, found.table)
+    replica = open_replica(turn.engine, room_of(found.stream))
+    return Opened(found, view, replica, left_out, held.notice if held else "")
 
 
 def shape(node: Predicate) -> Predicate:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from central.ledger import HeldTable
 from central.sharing import heard
 from central.sharing.states import FLOWING
 from central.status.facts import Held, NodeFacts, StreamFacts
@@ -85,7 +86,8 @@ def stream_status(stream: StreamFacts, node: NodeFacts, silence: Silence | None)
     first = next(leg for leg in legs if leg.state == state)
     if state == State.RUNNING and _is_idle(stream, node):
         state = State.IDLE.value
-    held = next((side for side in (stream.intake, stream.apply) if side.state == state), Held())
+    sides: tuple[Held | HeldTable, ...] = (stream.intake, stream.apply, *stream.tables)
+    held = next((side for side in sides if side.state == state), Held())
     return status_pb2.CentralStream(
         stream=stream.stream,
         state=state,
@@ -100,6 +102,7 @@ def stream_status(stream: StreamFacts, node: NodeFacts, silence: Silence | None)
         applied_at_us=stream.applied_at_us,
         legs=legs,
         reported=stream.reported,
+        held=[_held(each) for each in stream.tables],
     )
 
 
@@ -234,7 +237,28 @@ def _apply(stream: StreamFacts, node: NodeFacts) -> status_pb2.Leg:
         sentence = f"{waiting} accepted batches are not visible yet"
     else:
         sentence = f"everything up to {stream.applied_seq} is visible"
+    if stream.tables:
+        first = max(stream.tables, key=lambda each: _SEVERITY.get(each.state, 0))
+        named = ", ".join(each.table for each in stream.tables)
+        said = f"held: {named}; table {first.table}: {first.sentence}; of the other tables {sentence}"
+        return _leg(
+            "apply", first.state, max(lag_us, node.now_us - first.since_us), said, "platform", first.fix
+        )
     return _leg("apply", State.RUNNING, lag_us, sentence, "nobody")
+
+
+def _held(each: HeldTable) -> status_pb2.HeldTable:
+    return status_pb2.HeldTable(
+        table=each.table,
+        state=each.state,
+        code=each.code,
+        sentence=each.sentence,
+        fix=each.fix,
+        since_us=each.since_us,
+        held_seq=each.held_seq,
+        after_seq=each.after.seq,
+        retrying=each.is_asked,
+    )
 
 
 def _leg(name: str, state: str, lag_us: int, sentence: str, whose: str, fix: str = "") -> status_pb2.Leg:

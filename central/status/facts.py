@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from google.protobuf.message import DecodeError
-from sqlalchemy import Connection, Engine, Row, and_, func, select
+from sqlalchemy import Connection, Engine, Row, and_, exists, func, or_, select
 
+from central.ledger.tableholds import HeldTable, all_held
 from central.store import now_us, reading
-from central.store.tables import APPLIED, CERTIFICATES, LEDGER, NODES, STREAMS
+from central.store.tables import APPLIED, CERTIFICATES, LEDGER, NODES, STREAMS, TABLE_HOLDS
 from proto.errors import ExchangeError
 from proto.v1 import node_pb2
 
@@ -43,6 +44,8 @@ class StreamFacts:
     applied_at_us: int = 0
     waiting_since_us: int = 0
     """When the oldest batch that is not applied was accepted; 0 = none waits."""
+    tables: tuple[HeldTable, ...] = ()
+    """Those that are held, the first held first."""
     reported: node_pb2.StreamReport = field(default_factory=node_pb2.StreamReport)
 
 
@@ -70,7 +73,8 @@ def read_facts(engine: Engine, node: str | None = None) -> list[NodeFacts]:
         nodes = connection.execute(wanted if node is None else wanted.where(NODES.c.node == node)).all()
         streams = _streams(connection, node)
         ends = _ends(connection)
-    return [_node(row, moment, streams[row.node], ends.get(row.node, 0)) for row in nodes]
+        held = all_held(connection)
+    return [_node(row, moment, (streams[row.node], held), ends.get(row.node, 0)) for row in nodes]
 
 
 def counters(engine: Engine) -> dict[str, tuple[int, int]]:
@@ -80,13 +84,18 @@ def counters(engine: Engine) -> dict[str, tuple[int, int]]:
     return {row.stream: (row.rows, row.bytes) for row in rows}
 
 
+_RETRIED: Final = (
+    exists().where(TABLE_HOLDS.c.stream == STREAMS.c.stream, TABLE_HOLDS.c.asked == 1).correlate(STREAMS)
+)
+
+
 def behind(engine: Engine) -> list[str]:
-    """The streams that have accepted batches waiting and no reason to wait for a person."""
+    """The streams that have batches to apply, of a table to be tried again too, and no reason to wait for a person."""
     query = (
         select(STREAMS.c.stream)
         .join(APPLIED, APPLIED.c.stream == STREAMS.c.stream, isouter=True)
-        .where(STREAMS.c.head_seq > func.coalesce(APPLIED.c.seq, 0))
-        .where(func.coalesce(APPLIED.c.state, "RUNNING").not_in(("QUARANTINE", "SCHEMA_HOLD")))
+        .where(or_(STREAMS.c.head_seq > func.coalesce(APPLIED.c.seq, 0), _RETRIED))
+        .where(func.coalesce(APPLIED.c.state, "RUNNING") != "QUARANTINE")
     )
     with reading(engine) as connection:
         return list(connection.execute(query).scalars())
@@ -137,10 +146,16 @@ def _ends(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(query.group_by(c.name))}
 
 
-def _node(row: _Row, moment: int, streams: list[_Row], end: int) -> NodeFacts:
+def _node(
+    row: _Row, moment: int, here: tuple[list[_Row], Mapping[str, list[HeldTable]]], end: int
+) -> NodeFacts:
+    streams, held = here
     report = _report(row.report)
     reported = {stream.stream: stream for stream in report.streams}
-    known = [_stream(stream, reported.pop(stream.stream, None)) for stream in streams]
+    known = [
+        replace(_stream(each, reported.pop(each.stream, None)), tables=tuple(held.get(each.stream, ())))
+        for each in streams
+    ]
     # A stream that never reached us is still worth a line: perhaps that is just what is wrong.
     known += [StreamFacts(name, reported=stream) for name, stream in sorted(reported.items())]
     return NodeFacts(

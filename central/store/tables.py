@@ -127,7 +127,26 @@ APPLIED: Final = Table(
     words("sentence", ""),
     words("fix", ""),
     number("held_seq", 0),
-    words("held_table", ""),
+)
+
+# Tables left out of their stream's apply; RUNNING again when all that is left to know is where the ledger is broken.
+TABLE_HOLDS: Final = Table(
+    "central_table_holds",
+    METADATA,
+    key("stream"),
+    key("table_name"),
+    words("state"),
+    words("code"),
+    words("sentence"),
+    words("fix"),
+    number("since_us"),
+    number("held_seq"),
+    number("after_seq"),
+    Column("held_digest", LargeBinary, nullable=False),
+    Column("after_digest", LargeBinary, nullable=False),
+    number("asked"),
+    number("left_out"),
+    number("broken_seq"),
 )
 
 GAPS: Final = Table(
@@ -140,6 +159,7 @@ GAPS: Final = Table(
     Column("digest", LargeBinary, nullable=False),
     words("who"),
     words("reason"),
+    words("table_name", ""),
 )
 
 AUDIT: Final = Table(

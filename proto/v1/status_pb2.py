@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from proto.v1 import node_pb2 as proto_dot_v1_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15proto/v1/status.proto\x12\x0b\x65xchange.v1\x1a\x13proto/v1/node.proto\"e\n\x03Leg\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06lag_us\x18\x03 \x01(\x03\x12\x10\n\x08sentence\x18\x04 \x01(\t\x12\x12\n\nwhose_move\x18\x05 \x01(\t\x12\x0b\n\x03\x66ix\x18\x06 \x01(\t\"\xc8\x02\n\rCentralStream\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x10\n\x08sentence\x18\x04 \x01(\t\x12\x0b\n\x03\x66ix\x18\x05 \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65pted_seq\x18\x06 \x01(\x04\x12\x13\n\x0b\x61pplied_seq\x18\x07 \x01(\x04\x12\x0c\n\x04rows\x18\x08 \x01(\x04\x12\r\n\x05\x62ytes\x18\t \x01(\x04\x12\x12\n\nrows_per_s\x18\n \x01(\x01\x12\x13\n\x0b\x62ytes_per_s\x18\x0b \x01(\x01\x12\x16\n\x0elast_commit_us\x18\x0c \x01(\x03\x12\x15\n\rapplied_at_us\x18\r \x01(\x03\x12\x1e\n\x04legs\x18\x0e \x03(\x0b\x32\x10.exchange.v1.Leg\x12+\n\x08reported\x18\x0f \x01(\x0b\x32\x19.exchange.v1.StreamReport\"\xd6\x03\n\x0e\x44\x65liveryStatus\x12\r\n\x05grant\x18\x01 \x01(\t\x12\x13\n\x0bgrant_state\x18\x02 \x01(\t\x12\x10\n\x08resource\x18\x03 \x01(\t\x12\x0e\n\x06stream\x18\x04 \x01(\t\x12\r\n\x05table\x18\x05 \x01(\t\x12\r\n\x05state\x18\x06 \x01(\t\x12\x0c\n\x04\x63ode\x18\x07 \x01(\t\x12\x10\n\x08sentence\x18\x08 \x01(\t\x12\x0b\n\x03\x66ix\x18\t \x01(\t\x12\x12\n\ngeneration\x18\n \x01(\x04\x12\x0e\n\x06reason\x18\x0b \x01(\t\x12\x0b\n\x03seq\x18\x0c \x01(\x04\x12\x18\n\x10\x61\x63knowledged_seq\x18\r \x01(\x04\x12\x12\n\nsource_seq\x18\x0e \x01(\x04\x12\x0e\n\x06\x62\x65hind\x18\x0f \x01(\x04\x12\x0e\n\x06lag_us\x18\x10 \x01(\x03\x12\x0f\n\x07\x63opying\x18\x11 \x01(\x08\x12\x13\n\x0brows_copied\x18\x12 \x01(\x04\x12\x15\n\rrows_expected\x18\x13 \x01(\x04\x12\x12\n\ndeliveries\x18\x14 \x01(\x04\x12\x0c\n\x04rows\x18\x15 \x01(\x04\x12\r\n\x05\x62ytes\x18\x16 \x01(\x04\x12\x0f\n\x07last_us\x18\x17 \x01(\x03\x12\x11\n\tcommit_us\x18\x18 \x01(\x03\x12\"\n\x08received\x18\x19 \x01(\x0b\x32\x10.exchange.v1.Leg\"\x9b\x02\n\nNodeStatus\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x10\n\x08sentence\x18\x03 \x01(\t\x12\x14\n\x0clast_seen_us\x18\x04 \x01(\x03\x12\x15\n\rclock_skew_us\x18\x05 \x01(\x03\x12 \n\x18\x63\x65rtificate_not_after_us\x18\x06 \x01(\x03\x12\x0f\n\x07revoked\x18\x07 \x01(\x08\x12\x0f\n\x07version\x18\x08 \x01(\t\x12+\n\x07streams\x18\t \x03(\x0b\x32\x1a.exchange.v1.CentralStream\x12/\n\ndeliveries\x18\n \x03(\x0b\x32\x1b.exchange.v1.DeliveryStatus\x12\x0f\n\x07notices\x18\x0b \x03(\t\"\x12\n\x10ListNodesRequest\"8\n\x0eListNodesReply\x12&\n\x05nodes\x18\x01 \x03(\x0b\x32\x17.exchange.v1.NodeStatus\"\x1e\n\x0eGetNodeRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"(\n\x11WatchNodesRequest\x12\x13\n\x0binterval_ms\x18\x01 \x01(\r\"\"\n\x12\x45xplainNodeRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"!\n\x10\x45xplainNodeReply\x12\r\n\x05lines\x18\x01 \x03(\t\"L\n\x15RequestCommandRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12%\n\x07\x63ommand\x18\x02 \x01(\x0b\x32\x14.exchange.v1.Command\"!\n\x13RequestCommandReply\x12\n\n\x02id\x18\x01 \x01(\x04\x32\x86\x03\n\x06Status\x12G\n\tListNodes\x12\x1d.exchange.v1.ListNodesRequest\x1a\x1b.exchange.v1.ListNodesReply\x12?\n\x07GetNode\x12\x1b.exchange.v1.GetNodeRequest\x1a\x17.exchange.v1.NodeStatus\x12K\n\nWatchNodes\x12\x1e.exchange.v1.WatchNodesRequest\x1a\x1b.exchange.v1.ListNodesReply0\x01\x12M\n\x0b\x45xplainNode\x12\x1f.exchange.v1.ExplainNodeRequest\x1a\x1d.exchange.v1.ExplainNodeReply\x12V\n\x0eRequestCommand\x12\".exchange.v1.RequestCommandRequest\x1a .exchange.v1.RequestCommandReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15proto/v1/status.proto\x12\x0b\x65xchange.v1\x1a\x13proto/v1/node.proto\"e\n\x03Leg\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06lag_us\x18\x03 \x01(\x03\x12\x10\n\x08sentence\x18\x04 \x01(\t\x12\x12\n\nwhose_move\x18\x05 \x01(\t\x12\x0b\n\x03\x66ix\x18\x06 \x01(\t\"\x9f\x01\n\tHeldTable\x12\r\n\x05table\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x10\n\x08sentence\x18\x04 \x01(\t\x12\x0b\n\x03\x66ix\x18\x05 \x01(\t\x12\x10\n\x08since_us\x18\x06 \x01(\x03\x12\x10\n\x08held_seq\x18\x07 \x01(\x04\x12\x11\n\tafter_seq\x18\x08 \x01(\x04\x12\x10\n\x08retrying\x18\t \x01(\x08\"\xee\x02\n\rCentralStream\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x10\n\x08sentence\x18\x04 \x01(\t\x12\x0b\n\x03\x66ix\x18\x05 \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65pted_seq\x18\x06 \x01(\x04\x12\x13\n\x0b\x61pplied_seq\x18\x07 \x01(\x04\x12\x0c\n\x04rows\x18\x08 \x01(\x04\x12\r\n\x05\x62ytes\x18\t \x01(\x04\x12\x12\n\nrows_per_s\x18\n \x01(\x01\x12\x13\n\x0b\x62ytes_per_s\x18\x0b \x01(\x01\x12\x16\n\x0elast_commit_us\x18\x0c \x01(\x03\x12\x15\n\rapplied_at_us\x18\r \x01(\x03\x12\x1e\n\x04legs\x18\x0e \x03(\x0b\x32\x10.exchange.v1.Leg\x12+\n\x08reported\x18\x0f \x01(\x0b\x32\x19.exchange.v1.StreamReport\x12$\n\x04held\x18\x10 \x03(\x0b\x32\x16.exchange.v1.HeldTable\"\xd6\x03\n\x0e\x44\x65liveryStatus\x12\r\n\x05grant\x18\x01 \x01(\t\x12\x13\n\x0bgrant_state\x18\x02 \x01(\t\x12\x10\n\x08resource\x18\x03 \x01(\t\x12\x0e\n\x06stream\x18\x04 \x01(\t\x12\r\n\x05table\x18\x05 \x01(\t\x12\r\n\x05state\x18\x06 \x01(\t\x12\x0c\n\x04\x63ode\x18\x07 \x01(\t\x12\x10\n\x08sentence\x18\x08 \x01(\t\x12\x0b\n\x03\x66ix\x18\t \x01(\t\x12\x12\n\ngeneration\x18\n \x01(\x04\x12\x0e\n\x06reason\x18\x0b \x01(\t\x12\x0b\n\x03seq\x18\x0c \x01(\x04\x12\x18\n\x10\x61\x63knowledged_seq\x18\r \x01(\x04\x12\x12\n\nsource_seq\x18\x0e \x01(\x04\x12\x0e\n\x06\x62\x65hind\x18\x0f \x01(\x04\x12\x0e\n\x06lag_us\x18\x10 \x01(\x03\x12\x0f\n\x07\x63opying\x18\x11 \x01(\x08\x12\x13\n\x0brows_copied\x18\x12 \x01(\x04\x12\x15\n\rrows_expected\x18\x13 \x01(\x04\x12\x12\n\ndeliveries\x18\x14 \x01(\x04\x12\x0c\n\x04rows\x18\x15 \x01(\x04\x12\r\n\x05\x62ytes\x18\x16 \x01(\x04\x12\x0f\n\x07last_us\x18\x17 \x01(\x03\x12\x11\n\tcommit_us\x18\x18 \x01(\x03\x12\"\n\x08received\x18\x19 \x01(\x0b\x32\x10.exchange.v1.Leg\"\x9b\x02\n\nNodeStatus\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x10\n\x08sentence\x18\x03 \x01(\t\x12\x14\n\x0clast_seen_us\x18\x04 \x01(\x03\x12\x15\n\rclock_skew_us\x18\x05 \x01(\x03\x12 \n\x18\x63\x65rtificate_not_after_us\x18\x06 \x01(\x03\x12\x0f\n\x07revoked\x18\x07 \x01(\x08\x12\x0f\n\x07version\x18\x08 \x01(\t\x12+\n\x07streams\x18\t \x03(\x0b\x32\x1a.exchange.v1.CentralStream\x12/\n\ndeliveries\x18\n \x03(\x0b\x32\x1b.exchange.v1.DeliveryStatus\x12\x0f\n\x07notices\x18\x0b \x03(\t\"\x12\n\x10ListNodesRequest\"8\n\x0eListNodesReply\x12&\n\x05nodes\x18\x01 \x03(\x0b\x32\x17.exchange.v1.NodeStatus\"\x1e\n\x0eGetNodeRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"(\n\x11WatchNodesRequest\x12\x13\n\x0binterval_ms\x18\x01 \x01(\r\"\"\n\x12\x45xplainNodeRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"!\n\x10\x45xplainNodeReply\x12\r\n\x05lines\x18\x01 \x03(\t\"L\n\x15RequestCommandRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12%\n\x07\x63ommand\x18\x02 \x01(\x0b\x32\x14.exchange.v1.Command\"!\n\x13RequestCommandReply\x12\n\n\x02id\x18\x01 \x01(\x04\x32\x86\x03\n\x06Status\x12G\n\tListNodes\x12\x1d.exchange.v1.ListNodesRequest\x1a\x1b.exchange.v1.ListNodesReply\x12?\n\x07GetNode\x12\x1b.exchange.v1.GetNodeRequest\x1a\x17.exchange.v1.NodeStatus\x12K\n\nWatchNodes\x12\x1e.exchange.v1.WatchNodesRequest\x1a\x1b.exchange.v1.ListNodesReply0\x01\x12M\n\x0b\x45xplainNode\x12\x1f.exchange.v1.ExplainNodeRequest\x1a\x1d.exchange.v1.ExplainNodeReply\x12V\n\x0eRequestCommand\x12\".exchange.v1.RequestCommandRequest\x1a .exchange.v1.RequestCommandReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,28 +34,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LEG']._serialized_start=59
   _globals['_LEG']._serialized_end=160
-  _globals['_CENTRALSTREAM']._serialized_start=163
-  _globals['_CENTRALSTREAM']._serialized_end=491
-  _globals['_DELIVERYSTATUS']._serialized_start=494
-  _globals['_DELIVERYSTATUS']._serialized_end=964
-  _globals['_NODESTATUS']._serialized_start=967
-  _globals['_NODESTATUS']._serialized_end=1250
-  _globals['_LISTNODESREQUEST']._serialized_start=1252
-  _globals['_LISTNODESREQUEST']._serialized_end=1270
-  _globals['_LISTNODESREPLY']._serialized_start=1272
-  _globals['_LISTNODESREPLY']._serialized_end=1328
-  _globals['_GETNODEREQUEST']._serialized_start=1330
-  _globals['_GETNODEREQUEST']._serialized_end=1360
-  _globals['_WATCHNODESREQUEST']._serialized_start=1362
-  _globals['_WATCHNODESREQUEST']._serialized_end=1402
-  _globals['_EXPLAINNODEREQUEST']._serialized_start=1404
-  _globals['_EXPLAINNODEREQUEST']._serialized_end=1438
-  _globals['_EXPLAINNODEREPLY']._serialized_start=1440
-  _globals['_EXPLAINNODEREPLY']._serialized_end=1473
-  _globals['_REQUESTCOMMANDREQUEST']._serialized_start=1475
-  _globals['_REQUESTCOMMANDREQUEST']._serialized_end=1551
-  _globals['_REQUESTCOMMANDREPLY']._serialized_start=1553
-  _globals['_REQUESTCOMMANDREPLY']._serialized_end=1586
-  _globals['_STATUS']._serialized_start=1589
-  _globals['_STATUS']._serialized_end=1979
+  _globals['_HELDTABLE']._serialized_start=163
+  _globals['_HELDTABLE']._serialized_end=322
+  _globals['_CENTRALSTREAM']._serialized_start=325
+  _globals['_CENTRALSTREAM']._serialized_end=691
+  _globals['_DELIVERYSTATUS']._serialized_start=694
+  _globals['_DELIVERYSTATUS']._serialized_end=1164
+  _globals['_NODESTATUS']._serialized_start=1167
+  _globals['_NODESTATUS']._serialized_end=1450
+  _globals['_LISTNODESREQUEST']._serialized_start=1452
+  _globals['_LISTNODESREQUEST']._serialized_end=1470
+  _globals['_LISTNODESREPLY']._serialized_start=1472
+  _globals['_LISTNODESREPLY']._serialized_end=1528
+  _globals['_GETNODEREQUEST']._serialized_start=1530
+  _globals['_GETNODEREQUEST']._serialized_end=1560
+  _globals['_WATCHNODESREQUEST']._serialized_start=1562
+  _globals['_WATCHNODESREQUEST']._serialized_end=1602
+  _globals['_EXPLAINNODEREQUEST']._serialized_start=1604
+  _globals['_EXPLAINNODEREQUEST']._serialized_end=1638
+  _globals['_EXPLAINNODEREPLY']._serialized_start=1640
+  _globals['_EXPLAINNODEREPLY']._serialized_end=1673
+  _globals['_REQUESTCOMMANDREQUEST']._serialized_start=1675
+  _globals['_REQUESTCOMMANDREQUEST']._serialized_end=1751
+  _globals['_REQUESTCOMMANDREPLY']._serialized_start=1753
+  _globals['_REQUESTCOMMANDREPLY']._serialized_end=1786
+  _globals['_STATUS']._serialized_start=1789
+  _globals['_STATUS']._serialized_end=2179
 # @@protoc_insertion_point(module_scope)

@@ -23,8 +23,30 @@ class Leg(_message.Message):
     fix: str
     def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., lag_us: _Optional[int] = ..., sentence: _Optional[str] = ..., whose_move: _Optional[str] = ..., fix: _Optional[str] = ...) -> None: ...
 
+class HeldTable(_message.Message):
+    __slots__ = ("table", "state", "code", "sentence", "fix", "since_us", "held_seq", "after_seq", "retrying")
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    SENTENCE_FIELD_NUMBER: _ClassVar[int]
+    FIX_FIELD_NUMBER: _ClassVar[int]
+    SINCE_US_FIELD_NUMBER: _ClassVar[int]
+    HELD_SEQ_FIELD_NUMBER: _ClassVar[int]
+    AFTER_SEQ_FIELD_NUMBER: _ClassVar[int]
+    RETRYING_FIELD_NUMBER: _ClassVar[int]
+    table: str
+    state: str
+    code: str
+    sentence: str
+    fix: str
+    since_us: int
+    held_seq: int
+    after_seq: int
+    retrying: bool
+    def __init__(self, table: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., since_us: _Optional[int] = ..., held_seq: _Optional[int] = ..., after_seq: _Optional[int] = ..., retrying: _Optional[bool] = ...) -> None: ...
+
 class CentralStream(_message.Message):
-    __slots__ = ("stream", "state", "code", "sentence", "fix", "accepted_seq", "applied_seq", "rows", "bytes", "rows_per_s", "bytes_per_s", "last_commit_us", "applied_at_us", "legs", "reported")
+    __slots__ = ("stream", "state", "code", "sentence", "fix", "accepted_seq", "applied_seq", "rows", "bytes", "rows_per_s", "bytes_per_s", "last_commit_us", "applied_at_us", "legs", "reported", "held")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
@@ -40,6 +62,7 @@ class CentralStream(_message.Message):
     APPLIED_AT_US_FIELD_NUMBER: _ClassVar[int]
     LEGS_FIELD_NUMBER: _ClassVar[int]
     REPORTED_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
     stream: str
     state: str
     code: str
@@ -55,7 +78,8 @@ class CentralStream(_message.Message):
     applied_at_us: int
     legs: _containers.RepeatedCompositeFieldContainer[Leg]
     reported: _node_pb2.StreamReport
-    def __init__(self, stream: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., accepted_seq: _Optional[int] = ..., applied_seq: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., rows_per_s: _Optional[float] = ..., bytes_per_s: _Optional[float] = ..., last_commit_us: _Optional[int] = ..., applied_at_us: _Optional[int] = ..., legs: _Optional[_Iterable[_Union[Leg, _Mapping]]] = ..., reported: _Optional[_Union[_node_pb2.StreamReport, _Mapping]] = ...) -> None: ...
+    held: _containers.RepeatedCompositeFieldContainer[HeldTable]
+    def __init__(self, stream: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., accepted_seq: _Optional[int] = ..., applied_seq: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., rows_per_s: _Optional[float] = ..., bytes_per_s: _Optional[float] = ..., last_commit_us: _Optional[int] = ..., applied_at_us: _Optional[int] = ..., legs: _Optional[_Iterable[_Union[Leg, _Mapping]]] = ..., reported: _Optional[_Union[_node_pb2.StreamReport, _Mapping]] = ..., held: _Optional[_Iterable[_Union[HeldTable, _Mapping]]] = ...) -> None: ...
 
 class DeliveryStatus(_message.Message):
     __slots__ = ("grant", "grant_state", "resource", "stream", "table", "state", "code", "sentence", "fix", "generation", "reason", "seq", "acknowledged_seq", "source_seq", "behind", "lag_us", "copying", "rows_copied", "rows_expected", "deliveries", "rows", "bytes", "last_us", "commit_us", "received")
