@@ -106,9 +106,9 @@ class _Run:
         self.bytes += len(sealed.header) + len(sealed.payload)
 
     def leaves_out(self, delta: Delta, seq: int) -> bool:
-        """Whether *delta* waits, because its table is held; one that empties the table is the end of that."""
+        """Whether *delta* waits, because its table is held; one that empties the table later is the end of that."""
         held = self.held.get(delta.schema.name)
-        if held is None or not delta.truncated:
+        if held is None or not delta.truncated or seq <= held.held_seq:
             return held is not None
         self.copied.append((self.held.pop(delta.schema.name), seq))
         return False

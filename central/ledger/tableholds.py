@@ -132,17 +132,13 @@ def needed_after(connection: Connection, stream: str) -> int | None:
 def adopt(connection: Connection, stream: str, head: Head, words: tuple[str, str]) -> None:
     """The stream goes on after *head*, with another past: what waits is gone, as *words* (sentence, fix) say."""
     place = {"which": stream}
-    back = _T.broken_seq > head.seq
-    connection.execute(
-        update(TABLE_HOLDS)
-        .where(_STREAM)
-        .values(
-            broken_seq=case((back, head.seq), else_=_T.broken_seq),
-            after_seq=case((_T.after_seq > head.seq, head.seq), else_=_T.after_seq),
-            after_digest=case((_T.after_seq > head.seq, head.digest), else_=_T.after_digest),
-        ),
-        place,
-    )
+    at_most = {
+        column.name: case((column > head.seq, head.seq), else_=column)
+        for column in (_T.held_seq, _T.after_seq, _T.broken_seq)
+    }
+    digest = case((_T.after_seq > head.seq, head.digest), else_=_T.after_digest)
+    back = update(TABLE_HOLDS).where(_STREAM).values(**at_most, after_digest=digest)
+    connection.execute(back, place)
     sentence, fix = words
     gone = update(TABLE_HOLDS).where(_STREAM, IS_HELD)
     connection.execute(gone.values(left_out=1, asked=0, sentence=sentence, fix=fix), place)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 
 import pytest
 from sqlalchemy import select
 
 from central import audit
-from central.apply import Applier, Held, Limits, SchemaHeld
+from central.apply import Applier, Held, Limits
 from central.ledger import Ledger, Span
 from central.store import now_us, reading, writing
 from central.store.tables import GAPS
-from proto.batch import Batch, Delta, Frames
+from proto.batch import Batch
 from proto.errors import Poisoned, Refused
-from proto.frames import keys, pack, split
 from proto.values import Kind
 from tests.support.stores import EVENT, Node, event_batch
 from tests.support.tables import inserts, schema_of, upserts
@@ -25,8 +23,6 @@ DIALECTS = ("sqlite", "postgres15", "postgres18")
 
 NUMBERED = schema_of("person", {"id": Kind.INT64, "name": Kind.TEXT})
 RENAMED_KEY = schema_of("person", {"number": Kind.INT64, "name": Kind.TEXT}, key=("number",))
-UNHOLDABLE = Batch("at poison", (Delta(NUMBERED, Frames(pack([bytes(9), b"x"]), 1)),))
-"""A whole number of nine bytes: a frame in order, but no value."""
 DAMAGES = {
     "header": "UPDATE {ledger} SET header = :junk WHERE stream = :s AND seq = 2",
     "payload": "UPDATE {ledger} SET payload = :junk WHERE stream = :s AND seq = 2",
@@ -47,7 +43,7 @@ def step_until_held(applier: Applier) -> Poisoned:
 def poisoned(node: Node) -> Poisoned:
     """Four batches, the third of which cannot be applied, as far as they go."""
     node.hello()
-    node.push([*node.events(1, 2), *node.seal(UNHOLDABLE), *node.events(4, 4)])
+    node.push([*node.events(1, 2), *node.unfit(), *node.events(4, 4)])
     return step_until_held(node.applier())
 
 
@@ -149,8 +145,8 @@ def test_a_batch_without_rows_moves_the_position(node):
     assert node.record().position == "further"
 
 
-def test_a_row_that_cannot_be_held_stops_its_stream_and_no_other(store, node):
-    """What lies before it is applied, it is named, and it stays so until a person acts (SD11.3)."""
+def test_a_batch_that_is_not_what_it_says_stops_its_stream_and_no_other(store, node):
+    """Nobody can say which table it spoils. What lies before it is applied, and it stays so until a person acts (SD11.3)."""
     error = poisoned(node)
 
     assert error.what.startswith("batch 3: ")
@@ -169,40 +165,6 @@ def test_a_row_that_cannot_be_held_stops_its_stream_and_no_other(store, node):
     other.start(2)
     assert other.apply_all() == 2
     assert store.audited(node.stream)[-1] == "apply_held"
-
-
-@pytest.mark.parametrize("key", [None, bytes(9)], ids=["empty key", "no number"])
-def test_a_bad_row_is_told_by_its_place_and_never_by_its_value(store, node, key):
-    """The batch is put aside whole, with reason, row numbers and digests of keys; other resources go on (SD11.3)."""
-    good = [(str(n), "王") for n in range(1, 61)]
-    frames_ = split(inserts(NUMBERED, *good).inserts.data)
-    bad = pack([key, "机密值".encode()])
-    spoiled = [*frames_[:16], bad, *frames_[16:40], bad, *frames_[40:]]
-    before = event_batch("7").deltas
-    node.hello()
-    delta = Delta(NUMBERED, upserts=Frames(b"".join(spoiled), len(spoiled)))
-    node.push([*node.events(1, 2), *node.seal(Batch("at 3", (*before, delta)))])
-    error = step_until_held(node.applier())
-    digest = hashlib.sha256(keys(bad, [0])[0]).hexdigest()[:8]
-    assert error.what.startswith("batch 3: ")
-    assert error.what.endswith(
-        f": person row 17 of 62 upserts (key {digest}…), person row 42 of 62 upserts (key {digest}…)"
-    )
-    assert "机密" not in str(error)
-    assert node.rows() == ["1", "2"], "nothing of the batch is there, nor of the attempts to find the rows"
-    assert node.record().sentence == error.what
-    other = Node(store.engine, f"{node.name}-beside")
-    other.start(3)
-    assert other.apply_all() == 3
-
-
-def test_every_bad_row_up_to_five_is_named(node):
-    """Of a section that holds nothing else as well; a person who mends these looks at the others too (SD11.3)."""
-    bad = pack([bytes(9), b"x"])
-    node.hello()
-    node.push(node.seal(Batch("at 1", (Delta(NUMBERED, inserts=Frames(bad * 8, 8)),))))
-    said = step_until_held(node.applier()).what
-    assert [f"row {n} of 8 inserts" in said for n in range(1, 9)] == [True] * 5 + [False] * 3
 
 
 def test_a_retry_without_a_cure_is_held_again(store, node):
@@ -243,9 +205,12 @@ def test_a_skip_is_a_declared_gap(store, node):
 def test_a_skip_takes_the_whole_source_transaction(store, node):
     """Half of a commit is never visible."""
     node.hello()
-    bad = dataclasses.replace(UNHOLDABLE, continues=True)
     node.push(
-        node.seal(event_batch("1"), event_batch("2", continues=True), bad, event_batch("4"), event_batch("5"))
+        [
+            *node.seal(event_batch("1"), event_batch("2", continues=True)),
+            *node.unfit(continues=True),
+            *node.seal(event_batch("4"), event_batch("5")),
+        ]
     )
     step_until_held(node.applier())
 
@@ -254,29 +219,6 @@ def test_a_skip_takes_the_whole_source_transaction(store, node):
     Held(store.engine).skip(node.stream, 3, node.sealed[2].digest.hex(), "an operator", "bad")
     assert node.apply_all() == 5
     assert node.rows() == ["1", "5"]
-
-
-def test_a_changed_structure_holds_the_stream(store, node):
-    """Until the table is copied afresh, which begins by emptying it."""
-    node.hello()
-    node.push(node.seal(Batch("a", (upserts(NUMBERED, ("1", "Li")),))))
-    node.push(node.seal(Batch("b", (upserts(RENAMED_KEY, ("2", "Wang")),))))
-    error = step_until_held(node.applier())
-
-    assert isinstance(error, SchemaHeld)
-    record = node.record()
-    assert (record.state, record.code, record.held_seq, record.held_table) == (
-        "SCHEMA_HOLD",
-        "SCHEMA_HOLD",
-        2,
-        "person",
-    )
-    assert isinstance(step_until_held(node.applier()), SchemaHeld)
-    Held(store.engine).skip(node.stream, 2, node.sealed[1].digest.hex(), "an operator", "copied afresh")
-    afresh = dataclasses.replace(inserts(RENAMED_KEY, ("3", "Zhao")), truncated=True)
-    node.push(node.seal(Batch("c", (afresh,))))
-    assert node.apply_all() == 3
-    assert node.rows(RENAMED_KEY) == ["Zhao"]
 
 
 def test_several_shapes_of_a_table_in_one_batch(node):

@@ -59,7 +59,7 @@ class Store:
         """Do something behind central's back; *{name}* in it is a bookkeeping table."""
         names = {
             name: self.table(f"central_{name}")
-            for name in ("ledger", "audit", "applied", "streams", "refusals")
+            for name in ("ledger", "audit", "applied", "streams", "refusals", "table_holds")
         }
         with writing(self.engine) as connection:
             connection.execute(text(statement.format(**names)), values)
@@ -102,6 +102,15 @@ class Node:
     def events(self, first: int, last: int) -> list[SealedBatch]:
         """One batch with one event for each number."""
         return self.seal(*(event_batch(str(number)) for number in range(first, last + 1)))
+
+    def unfit(self, *, continues: bool = False) -> list[SealedBatch]:
+        """Put a batch into the outbox that is whole and chained, and does not hold what it says."""
+        header, payload = codec.encode(event_batch("unfit", continues=continues))
+        said = codec.read_header(header)
+        said.raw_bytes += 1
+        packed = said.SerializeToString(deterministic=True)
+        self.sealed.append(codec.seal(self.stream, self.epoch, self.head, (packed, payload), 1))
+        return self.sealed[-1:]
 
     def greeting(self, oldest_seq: int = 1) -> exchange_pb2.Hello:
         """What it says at connect."""

@@ -23,7 +23,9 @@ def upgrade() -> None:
         *(sa.Column(name, sa.BigInteger, nullable=False) for name in ("asked", "left_out", "broken_seq")),
         schema=SCHEMA,
     )
+    # An altered table is not looked for through the translation of schemas.
+    schema = SCHEMA if op.get_bind().dialect.name == "postgresql" else None
     op.add_column(
-        "central_gaps", sa.Column("table_name", sa.Text, nullable=False, server_default=""), schema=SCHEMA
+        "central_gaps", sa.Column("table_name", sa.Text, nullable=False, server_default=""), schema=schema
     )
-    op.drop_column("central_applied", "held_table", schema=SCHEMA)
+    op.drop_column("central_applied", "held_table", schema=schema)
