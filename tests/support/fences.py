@@ -14,7 +14,7 @@ from replica.opening import open_replica
 from tests.support.stores import Store
 
 BAD: Final = "坏"
-"""What a row is refused for in its column *column*."""
+"""What a row is usually refused for, in its column *column*."""
 
 
 @dataclass
@@ -25,10 +25,11 @@ class Fence:
     stream: str
     schema: TableSchema
     column: str
+    bad: str = BAD
     stands: bool = False
 
     def up(self) -> None:
-        """From now on rows with BAD in them cannot be written; the table is made if it is not there."""
+        """From now on rows with *bad* in them cannot be written; the table is made if it is not there."""
         if self.stands:
             return
         with writing(self.store.engine) as connection:
@@ -47,14 +48,14 @@ class Fence:
         self.stands = False
 
     def _triggers(self) -> list[str]:
-        refused = f"WHEN NEW.\"{self.column}\" = '{BAD}' BEGIN SELECT RAISE(ABORT, 'fenced'); END"
+        refused = f"WHEN NEW.\"{self.column}\" = '{self.bad}' BEGIN SELECT RAISE(ABORT, 'fenced'); END"
         return [
             f'CREATE TRIGGER "{self._name}.{event}" BEFORE {event} ON {self._table} {refused}'
             for event in ("INSERT", "UPDATE")
         ]
 
     def _check(self) -> str:
-        condition = f"CHECK (\"{self.column}\" <> '{BAD}') NOT VALID"
+        condition = f"CHECK (\"{self.column}\" <> '{self.bad}') NOT VALID"
         return f"ALTER TABLE {self._table} ADD CONSTRAINT fence {condition}"
 
     @property
