@@ -134,9 +134,12 @@ def _rows(node: status_pb2.NodeStatus) -> list[tuple[str, ...]]:
 
 def _why(node: status_pb2.NodeStatus) -> list[str]:
     """One line for everything that is not well, or waits for a person."""
+    from central.status.explain import held_line
+
     lines = [
         f"{each.stream} {each.state}: {each.sentence}" for each in node.streams if each.state not in WELL
     ]
+    lines += [held_line(each.stream, table) for each in node.streams for table in each.held]
     if not lines and node.state not in WELL:
         lines = [f"{node.node} {node.state}: {node.sentence}"]
     # It flows, and yet somebody has to move.

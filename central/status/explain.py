@@ -128,6 +128,7 @@ def explain(status: status_pb2.NodeStatus) -> list[str]:
     lines = [f"{status.node}: {status.state} — {status.sentence}"]
     for stream in status.streams:
         lines += [f"{stream.stream} {_line(leg)}" for leg in stream.legs]
+        lines += [held_line(stream.stream, each) for each in stream.held]
     for each in status.deliveries:
         lines.append(delivery_line(each))
         if each.HasField("received"):
@@ -159,6 +160,13 @@ def delivery_line(each: status_pb2.DeliveryStatus) -> str:
     why = each.sentence or _meaning(each.state)
     said = f"{each.grant} deliver {each.resource}: {each.state}, {late}{copied}: {why}"
     return said + (f": {each.fix}" if each.fix else "")
+
+
+def held_line(stream: str, each: status_pb2.HeldTable) -> str:
+    """One held table in a line."""
+    waits = f"held since {moment(each.since_us)}, it shows the stream up to {each.after_seq}"
+    doing = "; what waits is being applied" if each.retrying else ""
+    return f"{stream} table {each.table}: {each.state}, {waits}{doing}: {each.sentence}: {each.fix}"
 
 
 def _line(leg: status_pb2.Leg) -> str:
@@ -240,10 +248,9 @@ def _apply(stream: StreamFacts, node: NodeFacts) -> status_pb2.Leg:
     if stream.tables:
         first = max(stream.tables, key=lambda each: _SEVERITY.get(each.state, 0))
         named = ", ".join(each.table for each in stream.tables)
-        said = f"held: {named}; table {first.table}: {first.sentence}; of the other tables {sentence}"
-        return _leg(
-            "apply", first.state, max(lag_us, node.now_us - first.since_us), said, "platform", first.fix
-        )
+        late_us = max(lag_us, node.now_us - first.since_us)
+        said = f"held: {named}; of the other tables {sentence}"
+        return _leg("apply", first.state, late_us, said, "platform", first.fix)
     return _leg("apply", State.RUNNING, lag_us, sentence, "nobody")
 
 

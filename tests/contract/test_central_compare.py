@@ -9,6 +9,7 @@ import pytest
 from proto.comparison import text_digest
 from proto.errors import ExchangeError, NotAdmitted, Refused
 from proto.values import Kind
+from tests.support.fences import hold_by_hand
 from tests.support.sharing import ROWS
 
 pytest_plugins = ["tests.support.stores", "tests.support.sharing"]
@@ -57,6 +58,18 @@ def test_match_mismatch_and_not_found_for_each_key(town, compared):
     assert answer["counts"] == {"match": 2, "mismatch": 1, "not_found": 1}
     said = json.dumps(answer, ensure_ascii=False)
     assert not [value for row in ROWS for value in row if value and len(value) > 4 and value in said]
+
+
+def test_a_comparison_with_a_held_table_says_so(town, store, compared):
+    """Before and after: what differs may only be late (SD11.3)."""
+    entry = town.entry()
+    grant = town.granted(entry)
+    assert compared(grant, [(LI, {"name": "李娜"})])["held"] == ""
+    hold_by_hand(store, entry.binding.stream, entry.binding.table)
+    begun = town.do("civil-clerk", "share.compare-begin", grant=grant, purpose="核对低保对象")
+    answer = compared(grant, [(LI, {"name": "李娜"})])
+    assert begun["held"] == answer["held"] != ""
+    assert "up to batch 7" in answer["held"]
 
 
 def test_a_comparison_is_on_record_by_its_numbers(town, compared):

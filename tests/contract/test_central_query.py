@@ -17,6 +17,7 @@ from central.store import writing
 from central.store.grants import GRANTS
 from central.store.sharing import QUERY_USE
 from proto.errors import NotAdmitted, Refused
+from tests.support.fences import hold_by_hand
 from tests.support.shares import put_in_force
 from tests.support.sharing import BASIS, PEOPLE, ROWS, fill
 
@@ -42,6 +43,18 @@ def test_one_row_by_its_key(town):
     assert (answer["looked_at"], answer["is_whole"]) == (1, True)
     assert ask(town, grant, where=f"id = '{LI}' and region = '370103'")["rows"] == []
     assert ask(town, grant, key={"id": "没有"})["rows"] == []
+
+
+def test_an_answer_from_a_held_table_says_so(town, store):
+    """And how far the table goes; neither rows nor keys are spoken of (SD11.3)."""
+    entry = town.entry()
+    grant = town.granted(entry)
+    assert ask(town, grant, key={"id": LI})["held"] == ""
+    hold_by_hand(store, entry.binding.stream, entry.binding.table)
+    answer = ask(town, grant, key={"id": LI})
+    assert answer["rows"] == [[LI, "李娜", "370102"]]
+    assert answer["held"].startswith(f"the platform holds table {entry.binding.table} since 20")
+    assert answer["held"].endswith("up to batch 7")
 
 
 def test_rows_by_a_condition(town):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from demo.server import free_port
 from proto.channel import TlsFiles
-from tests.support.central import Chain, NodeClient, eventually
+from tests.support.central import PEOPLE, Chain, NodeClient, batch_of, eventually, inserts
 
 STOP_WITHIN_S = 10
 
@@ -180,6 +181,48 @@ def test_status_shows_a_node_at_work(served: Commands) -> None:
     assert served.json("explain", "hr-node")["lines"]
     assert "no such node" in served.refused("explain", "nobody")
     assert served.json("stream", "list")[0]["applied_seq"] == 5
+
+
+def test_a_held_table_is_listed_with_what_to_do_and_retried(served: Commands) -> None:
+    """In the list of streams, in status and explanation, for people and for programs; then its retry and a skip (SD11.3)."""
+    node, chain = node_of(served), Chain("hr-node/hr")
+    other_key = replace(PEOPLE, key=("name",))
+    with node.push(chain) as push:
+        push.send(
+            *chain.add(batch_of(inserts([(1, "王")], PEOPLE)), batch_of(inserts([(2, "李")], other_key)))
+        )
+        push.send(*chain.add(batch_of(inserts([(3, "赵")], PEOPLE))))
+        push.until_applied(3)
+    node.close()
+    [listed] = served.json("stream", "list")
+    [table] = listed["tables"]
+    assert (listed["state"], listed["applied_seq"]) == ("RUNNING", 3)
+    assert (table["table"], table["state"], table["held_seq"], table["after"]["seq"]) == (
+        "people",
+        "SCHEMA_HOLD",
+        2,
+        1,
+    )
+    [shown] = served.json("status")["nodes"][0]["streams"][0]["held"]
+    assert (shown["sentence"], shown["fix"]) == (table["sentence"], table["fix"])
+    for words in (("status",), ("explain", "hr-node")):
+        assert "hr-node/hr table people: SCHEMA_HOLD, held since" in served.ok(*words).replace("\n", " ")
+    assert "people" in served.ok("stream", "list")
+
+    assert "table people of hr-node/hr: what waits" in served.ok("stream", "retry", "hr-node/hr", "people")
+    eventually(lambda: _events(served)[-1], "table_held")
+    assert _events(served).count("table_retried") == 1
+    assert "is not held" in served.refused("stream", "retry", "hr-node/hr", "houses")
+    batch = ("stream", "skip", "hr-node/hr", "2", table["held_digest"][:8], "--reason", "已知变更")
+    assert "--table people" in served.refused(*batch)
+    assert "exchange-agent snapshot people" in served.ok(*batch, "--table", "people")
+    eventually(lambda: served.json("stream", "list")[0]["tables"], [])
+    assert _events(served)[-2:] == ["table_skipped", "table_let_go"]
+
+
+def _events(served: Commands) -> list[str]:
+    found = served.json("audit", "list", "--chain", "hr-node/hr")
+    return [each["event"] for each in found if each["event"].startswith("table_")]
 
 
 def test_watching_goes_on_until_interrupted(served: Commands) -> None:

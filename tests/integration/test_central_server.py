@@ -192,9 +192,10 @@ def test_a_second_process_with_the_same_identity_is_fenced(central: TestCentral)
         pass
 
 
-def test_one_poisoned_stream_stops_and_the_other_goes_on(central: TestCentral) -> None:
-    """Its batch is kept and shown; the other stream does not notice."""
+def test_one_held_table_waits_and_everything_else_goes_on(central: TestCentral) -> None:
+    """It is kept and shown, with what to do; neither its stream's other tables nor other streams notice (SD11.3)."""
     node, good, bad = central.node(), Chain("hr-node/good"), Chain("hr-node/bad")
+    houses = replace(PEOPLE, name="houses")
     other_key = TableSchema("people", (Column("id", Kind.INT64), Column("name", Kind.TEXT)), ("name",))
     with node.push(good) as one, node.push(bad) as two:
         two.send(*bad.add(batch_of(inserts([(1, "a")], PEOPLE)), batch_of(inserts([(2, "b")], other_key))))
@@ -213,10 +214,16 @@ def test_one_poisoned_stream_stops_and_the_other_goes_on(central: TestCentral) -
         assert any(
             "hr-node/bad apply: SCHEMA_HOLD" in line and "the platform's move" in line for line in lines
         )
-        two.send(*bad.add(batch_of(inserts([(3, "c")], PEOPLE))))
-        two.until_accepted(3)
+        assert any("hr-node/bad table people: SCHEMA_HOLD, held since" in line for line in lines)
+        [bad_stream] = [each for each in status_of(central, operator).streams if each.stream == "hr-node/bad"]
+        [table] = bad_stream.held
+        assert (table.table, table.held_seq, table.after_seq, table.retrying) == ("people", 2, 1, False)
+        assert "exchange-agent snapshot people" in table.fix
+        two.send(*bad.add(batch_of(inserts([(3, "c")], PEOPLE), inserts([(4, "丁")], houses))))
+        two.until_applied(3)
     assert ids(central, "hr-node/good") == list(range(30))
     assert central.rows("hr-node/bad", PEOPLE) == [(1, "a")]
+    assert central.rows("hr-node/bad", houses) == [(4, "丁")]
 
 
 def test_a_restart_midway_loses_and_repeats_nothing(central: TestCentral) -> None:

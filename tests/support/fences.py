@@ -7,14 +7,24 @@ from typing import Final
 
 from sqlalchemy import text
 
-from central.store import writing
+from central.ledger.tableholds import HeldTable, write
+from central.store import now_us, writing
 from central.store.names import room_of
+from proto.batch import Head
 from proto.schema import TableSchema
 from replica.opening import open_replica
 from tests.support.stores import Store
 
 BAD: Final = "坏"
 """What a row is usually refused for, in its column *column*."""
+
+
+def hold_by_hand(store: Store, stream: str, table: str) -> None:
+    """The platform holds *table* after batch 7."""
+    said = ("QUARANTINE", "QUARANTINE", "batch 8: 坏行", "mend it")
+    with writing(store.engine) as connection:
+        held = HeldTable(stream, table, *said, now_us(connection), 8, b"8", Head(0, 7, b"7"))
+        write(connection, held)
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from central.ledger import HeldTable
 from central.status.board import Rates
 from central.status.explain import (
     duration,
@@ -19,6 +20,7 @@ from central.status.explain import (
     worst,
 )
 from central.status.facts import Held, NodeFacts, StreamFacts
+from proto.batch import Head
 from proto.states import State
 from proto.v1 import node_pb2, status_pb2
 
@@ -104,6 +106,30 @@ def test_a_held_table_at_the_node_is_shown_although_its_stream_runs() -> None:
     assert stream.state == "QUARANTINE"
     assert leg(stream, "capture").whose_move == "department"
     assert "people" in stream.sentence
+
+
+def test_a_held_table_at_the_platform_is_shown_although_its_stream_runs() -> None:
+    """With sentence and fix; the other tables' place is told as well (SD11.3)."""
+    said = ("SCHEMA_HOLD", "SCHEMA_HOLD", "batch 5: 主键变了", "copy it afresh")
+    table = HeldTable(
+        "hr-node/hr", "人员", *said, NOW - 60 * SECOND, 5, b"5", Head(0, 4, b"4"), is_asked=True
+    )
+    other = replace(
+        table, table="房屋", state="QUARANTINE", code="QUARANTINE", fix="mend the row", is_asked=False
+    )
+    stream = seen(replace(STREAM, tables=(table, other)))
+    apply = leg(stream, "apply")
+    assert (stream.state, stream.code, stream.fix) == ("QUARANTINE", "QUARANTINE", "mend the row")
+    assert (apply.whose_move, apply.lag_us) == ("platform", 60 * SECOND)
+    assert apply.sentence == "held: 人员, 房屋; of the other tables everything up to 7 is visible"
+    assert [(each.table, each.held_seq, each.after_seq, each.retrying) for each in stream.held] == [
+        ("人员", 5, 4, True),
+        ("房屋", 5, 4, False),
+    ]
+    lines = explain(status_pb2.NodeStatus(node="hr-node", state=stream.state, streams=[stream]))
+    [first, second] = [line for line in lines if " table " in line and "held since" in line]
+    assert "what waits is being applied: batch 5: 主键变了: copy it afresh" in first
+    assert second.startswith("hr-node/hr table 房屋: QUARANTINE, held since 2027-01-15")
 
 
 def test_a_table_that_flows_and_leaves_something_to_people_is_the_departments_move() -> None:
