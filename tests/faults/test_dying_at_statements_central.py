@@ -11,12 +11,15 @@ import pytest
 from sqlalchemy import func, select
 
 from central import audit
+from central.apply import Applier, Held, Limits
 from central.store import reading
 from central.store.tables import LEDGER
-from proto.batch import Head
+from proto.batch import Batch, Head
 from proto.errors import Diverged
 from tests.support.dying import Killed, dying_engine
-from tests.support.stores import Node, Store, event_batch
+from tests.support.fences import BAD, Fence
+from tests.support.stores import EVENT, Node, Store, event_batch
+from tests.support.tables import inserts
 
 pytest_plugins = ["tests.support.stores"]
 
@@ -117,3 +120,53 @@ def test_dying_while_a_refusal_is_kept(store):
         if not doom.is_dead:
             break
     assert 8 < nth < 99
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "when", ["while it comes to be held", "while it is retried", "while a copy mends it"]
+)
+def test_dying_around_a_held_table_loses_and_repeats_nothing(store, when):
+    """Rows, place and record move together: every event is there once, and held and let go once (SD11.3, SD12.2)."""
+    deaths = 0
+    while _die_around_a_hold(store, when, deaths + 1):
+        deaths += 1
+    assert deaths > 15
+
+
+def _die_around_a_hold(store: Store, when: str, nth: int) -> bool:
+    node = Node(store.engine, f"holding-{next(_names)}")
+    fence = Fence(store, node.stream, EVENT, "what")
+    fence.up()
+    node.hello()
+    names = ["甲", BAD, "丙", "丁", "戊"]
+    node.push(node.seal(*(event_batch(name) for name in names)))
+    engine, doom = dying_engine(store.url, nth)
+    doomed = dataclasses.replace(node, engine=engine)
+    if when != "while it comes to be held":
+        node.apply_all()
+    if when == "while it is retried":
+        fence.down()
+        Held(store.engine).retry_table(node.stream, "event")
+    if when == "while a copy mends it":
+        afresh = dataclasses.replace(inserts(EVENT, ("新",)), truncated=True)
+        node.push(node.seal(Batch("afresh", (afresh,)), event_batch("己")))
+        names = ["新", "己"]
+    with contextlib.suppress(Killed):
+        applier = Applier(doomed.engine, node.stream, "tests", Limits(batches=2, rows=2))
+        while applier.step():
+            pass
+    engine.dispose()
+    node.apply_all()
+    if when == "while it comes to be held":
+        assert node.rows() == ["甲"]
+        fence.down()
+        Held(store.engine).retry_table(node.stream, "event")
+        node.apply_all()
+    assert node.rows() == sorted(names)
+    assert node.record().tables == ()
+    with reading(store.engine) as connection:
+        audit.verify(connection, node.stream)
+    events = store.audited(node.stream)
+    assert (events.count("table_held"), events.count("table_let_go")) == (1, 1)
+    return doom.is_dead

@@ -221,7 +221,7 @@ def test_a_held_table_is_listed_with_what_to_do_and_retried(served: Commands) ->
 
 
 def _events(served: Commands) -> list[str]:
-    found = served.json("audit", "list", "--chain", "hr-node/hr")
+    found = served.json("audit", "show", "hr-node/hr")
     return [each["event"] for each in found if each["event"].startswith("table_")]
 
 
