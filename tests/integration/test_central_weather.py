@@ -102,8 +102,8 @@ def test_what_was_kept_long_enough_is_forgotten(central: TestCentral) -> None:
     with node.push(chain) as push:
         push.send(*chain.events(10))
         push.until_applied(10)
-        assert forget_old(central.engine, 1) == 0
-        assert forget_old(central.engine, 0) == 9
+        assert forget_old(central.engine, 1, 1) == 0
+        assert forget_old(central.engine, 0, 1) == 9
         push.send(*chain.events(1))
         push.until_applied(11)
 
