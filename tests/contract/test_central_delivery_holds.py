@@ -105,6 +105,21 @@ def test_a_copy_that_mends_the_table_reaches_the_consumer_as_a_copy(share: Share
     assert (pulling.receiver.generation, receives(pulling, one)) == (2, True)
 
 
+def test_a_copy_that_cannot_be_applied_either_brings_nothing_of_what_waited(share: ShareMaker):
+    """The hold begins there anew: what waited before it counts for nothing, for consumers too (SD11.3)."""
+    one, pulling, fence = held_share(share)
+    pulling.drain()
+    one.change(dataclasses.replace(inserts(PERSON, ("7", BAD, "139", "东区")), truncated=True))
+    one.apply()
+    assert pulling.drain().standing.code == HELD
+    assert (receives(pulling, one), BAD.encode() in pulling.receiver.bytes_seen) == (True, False)
+    fence.down()
+    Held(one.store.engine).retry_table(one.node.stream, "person")
+    one.apply()
+    assert pulling.drain().standing.state == "IDLE"
+    assert (len(pulling.receiver.table.rows), receives(pulling, one)) == (1, True)
+
+
 def test_what_was_skipped_reaches_nobody(share: ShareMaker):
     """Who follows the ledger gets a copy instead, announced (fault H2)."""
     one, pulling, _ = held_share(share)

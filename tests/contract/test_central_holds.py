@@ -235,6 +235,18 @@ def test_a_fresh_copy_that_cannot_be_applied_begins_the_hold_there(store, node, 
     assert node.rows(PERSON) == sorted([BAD, "周"])
 
 
+def test_what_was_emptied_within_its_batch_need_not_go_in(store, node):
+    """A retry begins where the table was last emptied, and so needs no cure here."""
+    afresh = dataclasses.replace(inserts(PERSON, ("3", "赵")), truncated=True)
+    node.hello()
+    node.push(node.seal(Batch("at 1", (UNHOLDABLE, afresh)), mixed(2, "钱")))
+    node.apply_all()
+    assert (held(node).held_seq, node.rows(), node.rows(PERSON)) == (1, ["2"], [])
+    Held(store.engine).retry_table(node.stream, "person")
+    node.apply_all()
+    assert (node.record().tables, node.rows(PERSON)) == ((), sorted(["赵", "钱"]))
+
+
 def test_half_of_a_commit_is_never_visible(store, node, fence):
     """The hold begins with its source transaction, and a retry brings that whole."""
     node.hello()
