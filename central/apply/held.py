@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Row, insert, select, update
+from sqlalchemy import Connection, Engine, insert, select, update
 
 from central import audit
+from central.apply import lease
 from central.apply.applier import ONE_TRANSACTION
 from central.apply.holding import copy_afresh
 from central.ledger import Ledger, tableholds
@@ -38,7 +39,7 @@ class Held:
         Raises Refused for an unknown stream, and where only fresh copies would mend what is held.
         """
         with writing(self._engine) as connection:
-            row = _locked(connection, stream)
+            row = lease.lock(connection, stream)
             if row.held_seq:
                 connection.execute(update(APPLIED).where(APPLIED.c.stream == stream).values(_GOING))
                 audit.record(connection, stream, "apply_retried", seq=row.held_seq, who=who, reason=reason)
@@ -53,7 +54,7 @@ class Held:
     def retry_table(self, stream: str, table: str, who: str = "", reason: str = "") -> None:
         """Apply what waits of *table*, from the ledger. Raises Refused when it is not held, or only a copy mends it."""
         with writing(self._engine) as connection:
-            _locked(connection, stream)
+            lease.lock(connection, stream)
             held = _held(connection, stream, table)
             if held.left_out:
                 raise _only_a_copy(held)
@@ -65,7 +66,7 @@ class Held:
         Its tables must be copied afresh. Raises Refused when another batch is held, or none.
         """
         with writing(self._engine) as connection:
-            row = _locked(connection, stream)
+            row = lease.lock(connection, stream)
             if row.held_seq != seq:
                 if _was_skipped(connection, stream, "", (seq, digest_prefix)):
                     return
@@ -89,7 +90,7 @@ class Held:
         another batch holds the table, or none.
         """
         with writing(self._engine) as connection:
-            _locked(connection, stream)
+            lease.lock(connection, stream)
             if _was_skipped(connection, stream, table, batch):
                 return
             held = _held(connection, stream, table)
@@ -128,15 +129,6 @@ def _ask(connection: Connection, held: HeldTable, why: Why) -> None:
 def _declare(connection: Connection, gap: dict[str, Any], why: Why) -> None:
     said = {"who": why[0], "reason": why[1], "at_us": now_us(connection)}
     connection.execute(insert(GAPS), {"table_name": "", **gap, **said})
-
-
-def _locked(connection: Connection, stream: str) -> Row[Any]:
-    row = connection.execute(
-        select(APPLIED).where(APPLIED.c.stream == stream).with_for_update()
-    ).one_or_none()
-    if row is None:
-        raise Refused("no such stream", where=stream)
-    return row
 
 
 def _held(connection: Connection, stream: str, table: str) -> HeldTable:

@@ -10,10 +10,11 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from central import audit
+from central.apply import lease
 from central.apply.locating import Location
 from central.ledger import tableholds
 from central.ledger.tableholds import HeldTable
-from central.store import now_us, writing
+from central.store import now_us, reading, writing
 from proto.batch import Head, SealedBatch
 from proto.errors import SchemaHold, TableHold
 
@@ -84,15 +85,26 @@ def leave_out(connection: Connection, held: HeldTable, what: str) -> None:
 
 
 def give_up_old(engine: Engine, before_us: int) -> int:
-    """Tables held since before *before_us* no longer keep the ledger; returns how many."""
+    """Tables held since before *before_us* no longer keep the ledger; returns how many. Each stream is a transaction."""
+    with reading(engine) as connection:
+        streams = [
+            stream
+            for stream, tables in tableholds.all_held(connection).items()
+            if any(_is_old(each, before_us) for each in tables)
+        ]
     given_up = 0
-    with writing(engine) as connection:
-        for tables in tableholds.all_held(connection).values():
-            for held in tables:
-                if held.since_us < before_us and not held.left_out:
+    for stream in streams:
+        with writing(engine) as connection:
+            lease.lock(connection, stream)
+            for held in tableholds.held_tables(connection, stream).values():
+                if _is_old(held, before_us):
                     leave_out(connection, held, "what waits is not kept any longer (ledger.held_days)")
                     given_up += 1
     return given_up
+
+
+def _is_old(held: HeldTable, before_us: int) -> bool:
+    return held.since_us < before_us and not held.left_out
 
 
 def copy_afresh(table: str) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, bindparam, or_, select, update
+from sqlalchemy import BigInteger, Connection, Row, bindparam, or_, select, update
 
 from central.ledger.tableholds import ASKED
 from central.store import NowUs
 from central.store.tables import APPLIED, STREAMS
 from proto.batch import Head
-from proto.errors import ExchangeError
+from proto.errors import ExchangeError, Refused
 
 LEASE_US: Final = 5_000_000
 """Short, because a dead process is missed that long; nothing depends on it being long enough."""
@@ -46,6 +46,8 @@ _HOLD = (
 _LOOK = select(APPLIED.c.token, APPLIED.c.seq, *_STATE, _ACCEPTED, ASKED).where(
     APPLIED.c.stream == bindparam("which")
 )
+
+_LOCK = select(APPLIED).where(APPLIED.c.stream == bindparam("which")).with_for_update()
 
 
 class LeaseLost(ExchangeError):
@@ -99,3 +101,11 @@ def look(connection: Connection, stream: str) -> Place | None:
     if row is None:
         return None
     return Place(row.seq, row.accepted, row.state, row.sentence, row.fix, row.held_seq, row.asked)
+
+
+def lock(connection: Connection, stream: str) -> Row[Any]:
+    """Keep whoever applies *stream* waiting until the end of the transaction. Raises Refused for an unknown stream."""
+    row = connection.execute(_LOCK, {"which": stream}).one_or_none()
+    if row is None:
+        raise Refused("no such stream", where=stream)
+    return row

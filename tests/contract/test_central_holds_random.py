@@ -65,8 +65,8 @@ class World:
     def _delta(self, schema: TableSchema) -> Delta:
         truncated = self.chance.random() < 0.05
         if not schema.key:
-            rows = [(self._name(),) for _ in range(self.chance.randrange(3))]
-            return Delta(schema, inserts=frames(schema, *rows), truncated=truncated)
+            named = [(self._name(),) for _ in range(self.chance.randrange(3))]
+            return Delta(schema, inserts=frames(schema, *named), truncated=truncated)
         known = (
             []
             if truncated
