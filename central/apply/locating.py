@@ -1,6 +1,6 @@
 """Which rows of a batch the platform's tables refuse: by number and digest of the key, never by value (SD11.3).
 
-Asked once, when a batch is put aside: parts of it are tried, each in a transaction that is rolled back. A section is
+Asked once, when a table comes to be held: parts of the batch are tried, each in a transaction that is rolled back. A section is
 halved until its first bad row is found, so that a hundred thousand rows take some seventeen tries.
 """
 

@@ -12,6 +12,7 @@ import grpc
 import pytest
 from sqlalchemy import select, update
 
+from central.apply import Held
 from central.delivery import recall
 from central.delivery.recalls import chain_of, open_recalls
 from central.store import now_us, reading, writing
@@ -23,8 +24,10 @@ from proto.signing import Verifier
 from proto.v1 import exchange_pb2, exchange_pb2_grpc, node_pb2, status_pb2
 from tests.support.central import TestCentral, eventually, inserts, running
 from tests.support.deliveries import Receiver
-from tests.support.pulling import PEOPLE, Provider, Pull, caught_up, civil, figure, granted
+from tests.support.fences import BAD, Fence
+from tests.support.pulling import PEOPLE, STREAM, Provider, Pull, caught_up, civil, figure, granted
 from tests.support.shares import change_grant
+from tests.support.stores import Store
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -65,6 +68,28 @@ def test_a_grant_made_while_the_call_is_open_is_told(central):
         pull.wait_for(lambda: pull.state_of(grant) == "active", 3)
         caught_up(central, pull, grant)
         assert pull.granted[grant][-1].table == "people"
+
+
+def test_a_held_table_is_told_and_delivered_after_its_retry(central):
+    """The consumer learns that it waits; nothing else has to happen for the rest to come, once (SD11.3, SD12.2)."""
+    provider = Provider(central)
+    provider.people(1, 3)
+    grant, _ = granted(central, "civil")
+    fence = Fence(Store(central.url, central.engine), STREAM, PEOPLE, "name")
+    with Pull(civil(central).channel, "civil") as pull:
+        caught_up(central, pull, grant)
+        fence.up()
+        provider.people(4, 6, BAD)
+        provider.people(7, 9)
+        pull.wait_for(lambda: "holds table people since" in pull.granted[grant][-1].sentence)
+        assert (pull.state_of(grant), len(pull.receivers[grant].table.rows)) == ("active", 3)
+        eventually(lambda: figure(central, grant).standing.code, "TABLE_HELD")
+        fence.down()
+        Held(central.engine).retry_table(STREAM, "people")
+        eventually(lambda: len(pull.receivers[grant].table.rows), 9)
+        pull.wait_for(lambda: not pull.granted[grant][-1].sentence)
+        caught_up(central, pull, grant)
+        assert pull.receivers[grant].generation == 1
 
 
 def test_a_revoked_grant_ends_within_five_seconds(central):
