@@ -48,6 +48,8 @@ def query(  # noqa: PLR0913, PLR0917 - each is one option of the command line
 
     names = [each["name"] for each in answer["columns"]]
     table(names, [["NULL" if cell is None else cell for cell in row] for row in answer["rows"]])
+    if held := answer.get("held"):
+        say(f"mind: {held}")
     whole = "that is all" if answer["is_whole"] else "there may be more: ask more narrowly"
     say(f"{len(answer['rows'])} rows under {answer['grant']} version {answer['version']}; {whole}")
 
