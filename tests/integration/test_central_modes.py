@@ -10,8 +10,10 @@ import grpc
 import pytest
 
 from central.catalogue.entry import Binding
+from central.ledger.tableholds import let_go
 from central.people import Office, Role
 from central.people.office import Person
+from central.store import writing
 from proto.channel import from_rpc
 from proto.errors import ExchangeError
 from proto.frames import rows as rows_of
@@ -28,9 +30,11 @@ from tests.support.central import (
     running,
 )
 from tests.support.department_process import ReceivingAgent
+from tests.support.fences import hold_by_hand
 from tests.support.pulling import Pull
 from tests.support.sharing import Town, build_town
 from tests.support.shell import Shell
+from tests.support.stores import Store
 
 SYSTEM = "低保核对"
 NAMED = [f"system:{SYSTEM}"]
@@ -133,6 +137,13 @@ def test_a_local_system_asks_with_one_command(central: TestCentral, town: Town, 
     assert json.loads(found)["rows"] == [["2", "王伟"]]
     shown = agent.do("query", entry.code, "--system", SYSTEM, "--where", "id < 9", "--most", "1", *purpose)
     assert "李娜" in shown and f"1 rows under {grant}" in shown and "ask more narrowly" in shown, shown
+    assert "mind:" not in shown
+    store = Store(central.url, central.engine)
+    held = hold_by_hand(store, entry.binding.stream, entry.binding.table)
+    shown = agent.do("query", entry.code, "--system", SYSTEM, "--key", "id=2", *purpose)
+    assert "mind: the platform holds table" in shown and "王伟" in shown, shown
+    with writing(central.engine) as connection:
+        let_go(connection, held)
     for words, wanted in (
         (("--system", "婚姻登记", "--key", "id=1"), f"these may ask: system:{SYSTEM}"),
         (("--system", SYSTEM, "--key", "id"), "is not COLUMN=VALUE"),

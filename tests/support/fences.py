@@ -19,12 +19,13 @@ BAD: Final = "坏"
 """What a row is usually refused for, in its column *column*."""
 
 
-def hold_by_hand(store: Store, stream: str, table: str) -> None:
+def hold_by_hand(store: Store, stream: str, table: str) -> HeldTable:
     """The platform holds *table* after batch 7."""
     said = ("QUARANTINE", "QUARANTINE", "batch 8: 坏行", "mend it")
     with writing(store.engine) as connection:
         held = HeldTable(stream, table, *said, now_us(connection), 8, b"8", Head(0, 7, b"7"))
         write(connection, held)
+    return held
 
 
 @dataclass
