@@ -6,6 +6,7 @@ leaves, whatever the settings say, unless a statutory grant is directed at someb
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,6 +72,24 @@ class Bound(Generic[_Table]):
     kept: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The columns that are asked for and stay here, by catalogued name of their table."""
     source: str = ""
+    placed: frozenset[str] = frozenset()
+    """Tables that do not leave because a closed column's newest value is in every position."""
+
+    @property
+    def mark(self) -> str:
+        """Differs whenever rows of another shape may leave."""
+        rules = [
+            (name, sorted(rule.closed), sorted(rule.known) if rule.binds else None)
+            for name, rule in sorted(self.rules.items())
+        ]
+        return hashlib.sha256(repr((sorted(self.reasons), rules)).encode()).hexdigest()
+
+    def closes(self, schema: TableSchema) -> bool:
+        """Whether rows of this shape may not leave."""
+        rule = self.rules.get(schema.name)
+        return schema.name in self.reasons or bool(
+            rule and rule.stranger(each.name for each in schema.columns)
+        )
 
     @property
     def sentence(self) -> str:
@@ -107,6 +126,7 @@ def bind(source: str, tables: Sequence[_Table], catalogue: NodeCatalogue | None)
     reasons: dict[str, str] = {}
     rules: dict[str, Rule] = {}
     kept: dict[str, tuple[str, ...]] = {}
+    placed: set[str] = set()
     for table in tables:
         name = table.catalogued
         if name not in entries:
@@ -122,10 +142,12 @@ def bind(source: str, tables: Sequence[_Table], catalogue: NodeCatalogue | None)
         allowed = _allowed(table, rule)
         if isinstance(allowed, str):
             reasons[name] = allowed
+            placed |= {name} if rule.closed.intersection(table.placed) else set()
         else:
             found.append(table if allowed == table.listed else table.narrowed(allowed))
             kept[name] = tuple(each for each in table.listed or rule.known if each in rule.closed)
-    return Bound(tuple(found), reasons, rules, {name: each for name, each in kept.items() if each}, source)
+    shown = {name: each for name, each in kept.items() if each}
+    return Bound(tuple(found), reasons, rules, shown, source, frozenset(placed))
 
 
 def _rule(entries: Sequence[NodeEntry], binds: bool) -> Rule:

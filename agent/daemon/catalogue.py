@@ -56,6 +56,11 @@ class Catalogue:
         return self._part
 
     @property
+    def is_current(self) -> bool:
+        """Whether nothing was heard of that is not in force here yet."""
+        return self._is_known and self._wanted is None
+
+    @property
     def release(self) -> int:
         """The release that is gone by; 0 = none."""
         return self._part.release if self._part else 0

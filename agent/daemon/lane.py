@@ -6,15 +6,14 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
 
-from agent.binding import Bound, NotCatalogued, bind
+from agent.binding import NotCatalogued
 from agent.capture import Capture, CaptureSettings
 from agent.daemon.catalogue import NeverHeard
+from agent.daemon.leaving import Leaving, Platform
 from agent.daemon.limits import push_limits
-from agent.daemon.settling import settle
 from agent.describing import describe
 from agent.exchange import Exchange, Gauge, Pause, Sizes
 from agent.link import Link
@@ -24,7 +23,6 @@ from agent.sources.kinds import SourceSettings, new_source
 from agent.sources.source import Dated, Fading, Forgetting, Remark, Remarking, Retained
 from agent.status import View, report
 from agent.worker import StreamState, now_us, run_worker
-from proto.catalogue import NodeCatalogue
 from proto.errors import Credential, ExchangeError, Halt, Refused, Transient, way_out
 from proto.states import State
 from proto.v1 import node_pb2
@@ -43,8 +41,8 @@ class Surroundings:
     prepare: Callable[[], None]
     """Bring the exchange database up to date; cheap when that was done."""
     on_bug: Callable[[str, BaseException], None]
-    catalogue: Callable[[], NodeCatalogue | None] = lambda: None
-    """What the platform lets leave; None while it has no release. May raise Transient."""
+    platform: Platform
+    """Says what may leave."""
 
 
 class Lane:
@@ -63,8 +61,8 @@ class Lane:
         self._fading: Fading | None = None
         self._gauge = Gauge()
         self._no_capture, self._no_push = threading.Event(), threading.Event()
-        self._settled: Bound[Any] | None = None
-        self._push = Push(exchange, around.link, push_limits(settings))
+        self._leaving = Leaving(source.name, exchange, around.platform)
+        self._push = Push(exchange, around.link, push_limits(settings), self._leaving)
         self._capture = self._new_capture()
         self._threads: dict[str, threading.Thread] = {}
         self._lock = threading.RLock()
@@ -115,13 +113,16 @@ class Lane:
 
     def rebind(self) -> None:
         """The catalogue may let something else leave: capture goes on under it, if that is so."""
-        if self._bound() is not self._settled:
+        if self._leaving.is_settled(self._source.tables):
+            self._push.offer(())
+        else:
+            self._push.begin_again()
             self._capture.turn_over()
 
     @property
     def kept_back(self) -> str:
         """What the catalogue keeps here of what the settings ask for."""
-        return self._settled.sentence if self._settled else ""
+        return self._leaving.sentence
 
     # What people ask
 
@@ -158,7 +159,7 @@ class Lane:
             self._refuse_unless_heard()
             self._capture.begin_anew(who, "asked to copy every table afresh")
             # What may not leave is held again before anything is read.
-            self._settled = None
+            self._leaving.forget()
             self._capture.turn_over()
             return
         known = [one.catalogued for one in self._source.tables]
@@ -183,7 +184,7 @@ class Lane:
 
     def _refuse_bound(self, table: str) -> None:
         """People cannot let a table leave that the catalogue does not."""
-        hold = self._bound().hold(table)
+        hold = self._leaving.bound(self._source.tables).hold(table)
         if hold is not None:
             raise Refused(hold.what, where=table, fix=hold.fix)
 
@@ -248,6 +249,7 @@ class Lane:
         try:
             for _ in range(PRUNES_AT_A_TIME):
                 if not self.exchange.prune(self._settings.exchange.keep_us):
+                    self.exchange.closing.scrub()
                     return
         except Halt:
             # Not the stream's writer, or not yet: then there is nothing to forget, and capture says why.
@@ -312,30 +314,22 @@ class Lane:
         disk = self._source.disk
         settings = CaptureSettings(self._settings.limits.read, disk.drop_slot_at_bytes if disk else None)
         capture = Capture(self._reader, self.exchange, self._push.offer, settings)
-        self._settled, capture.before = None, lambda: self._go_by_catalogue(capture)
+        self._leaving.forget()
+        capture.before = lambda: self._go_by_catalogue(capture)
         return capture
-
-    def _bound(self) -> Bound[Any]:
-        """What may leave by now; the same object while that is the same. Raises Transient while nobody knows."""
-        found, settled = (
-            bind(self.name, self._source.tables, self._around.catalogue()),
-            self._settled,
-        )
-        return settled if settled == found else found
 
     def _go_by_catalogue(self, capture: Capture) -> None:
         """Let the next session of *capture* read what may leave, and nothing else."""
-        bound = self._bound()
-        if bound is not self._settled:
-            settle(self.exchange, bound)
+        tables = self._source.tables
+        if not self._leaving.is_settled(tables):
+            bound = self._leaving.settle(tables, self._push.offer)
             allowed = self._source.model_copy(update={"tables": bound.tables})
             self._reader = new_source(allowed, self.exchange.mirror)
             capture.use(self._reader, bound.refusal)
-            self._settled = bound
             if capture.state.read().code in (NeverHeard.code, NotCatalogued.code):
                 # That is over, whatever the source has to say now.
                 capture.state.set(State.RUNNING, "opening the source")
-        bound.demand_any()
+        self._leaving.bound(tables).demand_any()
 
     def _spawn(self, hop: str, work: Callable[[], None]) -> None:
         thread = threading.Thread(

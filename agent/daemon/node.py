@@ -67,7 +67,7 @@ class Node:
         self._catalogue = Catalogue(
             self._link, Catalogued(self._engine, settings.node), settings.node, central.ca
         )
-        around = Surroundings(self._link, self._prepare, on_bug, self._catalogue.part)
+        around = Surroundings(self._link, self._prepare, on_bug, self._catalogue)
         self._lanes = {
             source.name: Lane(
                 settings,

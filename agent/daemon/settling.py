@@ -1,33 +1,43 @@
-"""Brings the tables of a stream into the state that the catalogue wants, before capture goes on under it."""
+"""Brings the tables of a stream into the state that the catalogue wants, before capture or push goes on under it."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
 from agent.binding import Bound, NotCatalogued, Rule
-from agent.exchange import Exchange, TableStatus
+from agent.exchange import Decision, Exchange, TableStatus
 from agent.sources.settings import TableSettings
+from proto.batch import SealedBatch
 
-CATALOGUE: Final = "the sharing catalogue"
 _log = structlog.get_logger()
 
 
-def settle(exchange: Exchange, bound: Bound[Any]) -> None:
-    """Hold what may not leave; order a copy of what may leave again, or in another shape. Safe to repeat after a crash."""
+def settle(exchange: Exchange, bound: Bound[Any]) -> list[SealedBatch]:
+    """Hold what may not leave, order a copy of what may leave again or in another shape, and take out what is closed.
+
+    One transaction; safe to repeat after a crash. Returns what it queued.
+    """
     exchange.start()
-    known = exchange.tables()
+    queued = exchange.closing.settle(_decision(exchange, bound))
+    exchange.closing.scrub()
+    return queued
+
+
+def _decision(exchange: Exchange, bound: Bound[Any]) -> Decision:
+    known, holds, copies = exchange.tables(), [], []
     for name in bound.reasons:
         hold, status = bound.hold(name), known.get(name)
         if hold is not None and not (status and status.left_out and status.sentence == hold.what):
             _log.warning("table_held", stream=exchange.stream, table=name, error=str(hold))
-            exchange.hold(hold, changes_left_out=True)
+            holds.append(hold)
     for table in bound.tables:
         status, rule = known.get(table.catalogued), bound.rules.get(table.catalogued)
         if status is not None and _is_to_be_copied(status, table, rule):
             _log.info("table_bound_anew", stream=exchange.stream, table=status.name)
-            exchange.order_copy(status.name, CATALOGUE)
+            copies.append(status.name)
+    return Decision(bound.mark, tuple(holds), tuple(copies), bound.closes, bound.placed)
 
 
 def _is_to_be_copied(status: TableStatus, table: TableSettings, rule: Rule | None) -> bool:

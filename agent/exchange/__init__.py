@@ -3,6 +3,7 @@
 from agent.exchange.ballast import Ballast
 from agent.exchange.catalogued import Catalogued, Signed
 from agent.exchange.checkpoints import Checkpoint, Pause
+from agent.exchange.closing import CATALOGUE, Decision
 from agent.exchange.exchange import Exchange
 from agent.exchange.horizon import Gauge, Horizon
 from agent.exchange.outbox import Sizes
@@ -16,11 +17,13 @@ from agent.exchange.tablestates import CopyState, TableStatus
 from agent.exchange.witness import Witness
 
 __all__ = [
+    "CATALOGUE",
     "Announced",
     "Ballast",
     "Catalogued",
     "Checkpoint",
     "CopyState",
+    "Decision",
     "Entry",
     "Exchange",
     "Gauge",

@@ -106,6 +106,15 @@ class Checkpoints:
             raise RuntimeError(f"the checkpoint of {self._stream} vanished inside its transaction")
         return started
 
+    def renew(self, connection: Connection, mark: Mark, incarnation: str) -> None:
+        """Take the next epoch inside a transaction: what speaks for the stream under the one before is fenced off."""
+        connection.execute(
+            update(self._table)
+            .where(self._mine, self._table.c.epoch == mark.epoch)
+            .values(epoch=mark.epoch + 1, incarnation=incarnation)
+        )
+        mark.epoch += 1
+
     def lock(self, connection: Connection, epoch: int) -> Mark:
         """The row, locked until the transaction ends. Raises Fenced when another process took over (E9)."""
         statement = select(self._table).where(self._mine).with_for_update()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Connection, Engine
 
 from agent.exchange.checkpoints import Checkpoint, Checkpoints, Pause
+from agent.exchange.closing import Closing
 from agent.exchange.mirror import MirrorDoor
 from agent.exchange.outbox import Outbox, Sizes
 from agent.exchange.place import READS, translated
@@ -25,13 +26,13 @@ from agent.exchange.quarantine import Entry, Quarantine
 from agent.exchange.room import STANDARD, Room, StoreLimits
 from agent.exchange.store import place_of
 from agent.exchange.tables import tables
-from agent.exchange.tablestates import CopyState, TableStates, TableStatus, held_by, new_status
+from agent.exchange.tablestates import TableStates, TableStatus, held_by, new_status
 from agent.exchange.writing import Desk, Writing
-from proto.batch import Batch, Delta, Frames, Head, SealedBatch
-from proto.errors import Refused, TableHold, Transient
+from proto.batch import Batch, Delta, Head, SealedBatch
+from proto.errors import Fenced, Refused, TableHold, Transient
 from proto.schema import TableSchema
 from replica.opening import open_replica
-from replica.replica import Replica, TableDigest
+from replica.replica import Replica
 
 if TYPE_CHECKING:
     from agent.exchange.place import Guard
@@ -63,6 +64,8 @@ class Exchange:
             self._replica,
             self._encoder,
         )
+        self.closing = Closing(self._desk, (self._place, engine), self._writing, self._forget_epoch)
+        """What takes out what may not leave any more."""
         self.copies_without_key = False
         """Whether copies bring the rows of tables without a key; if not, such tables are never emptied."""
         self._lock = threading.RLock()
@@ -106,6 +109,11 @@ class Exchange:
             with self._writing() as writing:
                 self._desk.checkpoints.pause(writing.connection, None)
                 writing.record("resumed", who, "")
+
+    @property
+    def epoch(self) -> int:
+        """What this process works under now; 0 = it is to begin."""
+        return self._epoch
 
     def close(self) -> None:
         """Let another process have the stream."""
@@ -185,10 +193,10 @@ class Exchange:
     def hold(self, hold: TableHold, *, changes_left_out: bool = False) -> None:
         """Hold one table. With *changes_left_out* its source passed over changes, so only a fresh copy mends it."""
         with self._writing() as writing:
-            status = held_by(writing.tables.get(hold.table, new_status(hold.table)), hold)
             if changes_left_out:
-                status = replace(status, copy=CopyState(status.copy.generation))
-            writing.change(status)
+                writing.leave_out(hold)
+            else:
+                writing.change(held_by(writing.tables.get(hold.table, new_status(hold.table)), hold))
 
     def order_copy(self, table: str, who: str = "operator") -> None:
         """Copy *table* afresh. What is quarantined of it is superseded, on record."""
@@ -295,18 +303,6 @@ class Exchange:
         """Free bytes on the volume of the exchange database; None where only its server knows."""
         return self.room.free_bytes()
 
-    # Comparison
-
-    def mirror_scan(self, table: str) -> Iterator[Frames]:
-        """The mirrored rows of *table* as canonical frames, in key order."""
-        with self._reading() as connection:
-            yield from self._replica.scan(connection, self._schema(table))
-
-    def mirror_digest(self, table: str) -> TableDigest:
-        """Rows and content digest of the mirrored *table*."""
-        with self._reading() as connection:
-            return self._replica.digest(connection, self._schema(table))
-
     def _commit_list(self, batches: Sequence[Batch]) -> list[SealedBatch]:
         try:
             return self._commit(batches)
@@ -339,12 +335,6 @@ class Exchange:
     def _status(self, table: str) -> TableStatus | None:
         return self._tables.get(table)
 
-    def _schema(self, table: str) -> TableSchema:
-        status = self._status(table)
-        if status is None or status.schema is None:
-            raise Refused(f"table {table} has no mirror yet", where=self.stream)
-        return status.schema
-
     @contextmanager
     def _writing(self, *, growing: bool = False) -> Iterator[Writing]:
         with self._lock:
@@ -357,7 +347,7 @@ class Exchange:
                 writing = Writing(self._desk, connection, mark, self._tables, self.copies_without_key)
                 yield writing
                 writing.finish()
-            self._tables = writing.tables
+            self._tables, self._epoch = writing.tables, mark.epoch
 
     @contextmanager
     def _begun(self) -> Iterator[Connection]:
@@ -384,8 +374,19 @@ class Exchange:
         self._acknowledged, self._epoch = started.acknowledged_seq, started.epoch
 
     def _look(self) -> Checkpoint:
-        with self._reading() as connection:
-            return self._desk.checkpoints.still(connection, self._epoch)
+        epoch = self._epoch
+        try:
+            with self._reading() as connection:
+                return self._desk.checkpoints.still(connection, epoch)
+        except Fenced:
+            # Perhaps by ourselves, a moment ago.
+            with self._lock:
+                if self._epoch == epoch:
+                    raise
+            return self._look()
+
+    def _forget_epoch(self) -> None:
+        self._epoch = 0
 
     def _own(self) -> None:
         if self._guard is None or not self._guard.is_held():

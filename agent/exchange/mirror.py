@@ -5,15 +5,16 @@ It is :class:`agent.sources.source.Mirror`. A table that is not mirrored yet is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 from sqlalchemy import Connection
 
 from agent.exchange.tablestates import TableStatus
 from proto.batch import NO_FRAMES, Frames
+from proto.errors import Refused
 from proto.schema import TableSchema
-from replica.replica import Replica
+from replica.replica import Replica, TableDigest
 
 
 class MirrorDoor:
@@ -57,3 +58,21 @@ class MirrorDoor:
             return NO_FRAMES
         with self._reading() as connection:
             return self._replica.rows(connection, schema, keys)
+
+    # For comparison; a table that is not mirrored yet has nothing to be compared.
+
+    def scan(self, table: str) -> Iterator[Frames]:
+        """All rows of *table* as canonical frames, in key order."""
+        with self._reading() as connection:
+            yield from self._replica.scan(connection, self._known(table))
+
+    def digest(self, table: str) -> TableDigest:
+        """Rows and content digest of *table*."""
+        with self._reading() as connection:
+            return self._replica.digest(connection, self._known(table))
+
+    def _known(self, table: str) -> TableSchema:
+        schema = self.schema(table)
+        if schema is None:
+            raise Refused(f"table {table} has no mirror yet")
+        return schema

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from agent.exchange.checkpoints import Mark, now_us
 from agent.exchange.tables import Tables
 from proto import codec
-from proto.batch import Head, SealedBatch
-from proto.errors import BatchCorrupt, Poisoned, way_out
+from proto.batch import Batch, Delta, Head, SealedBatch, chain
+from proto.errors import BatchCorrupt, Poisoned, Transient, way_out
+from proto.schema import TableSchema
 
 READ_ROWS: Final = 200
 """Batches per read at most, however small they are."""
@@ -31,6 +34,15 @@ class Sizes:
     """When the oldest batch without acknowledgement was committed; 0 = none waits."""
     kept_batches: int
     kept_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOut:
+    """What was removed from batches that lie here."""
+
+    batches: int = 0
+    last_seq: int = 0
+    tables: frozenset[str] = frozenset()
 
 
 class Outbox:
@@ -71,11 +83,56 @@ class Outbox:
             .order_by(table.seq)
         )
         previous = self.head_at(connection, after_seq)
+        taken_seq = self._taken_seq(connection)
         batches = []
         for row in connection.execute(statement):
+            if row.seq <= taken_seq:
+                raise Transient(f"batch {row.seq} is sealed anew first", where=self._stream)
             batches.append(self._whole(row, previous))
             previous = batches[-1].head
         return batches
+
+    def take_out(
+        self, connection: Connection, closes: Callable[[TableSchema], bool], *, positions: bool
+    ) -> TakenOut:
+        """Remove all rows of shapes that *closes* names from every batch, sent or not; with *positions* those as well.
+
+        Numbers and digests stay, since the platform may have a batch already: what it turns out not to have is sealed
+        anew (:meth:`seal_anew`). Sizes go on counting what was sealed.
+        """
+        closes, table, after = cache(closes), self._table.c, 0
+        found = TakenOut()
+        while True:
+            query = select(table.seq, table.header).where(self._mine, table.seq > after)
+            rows = connection.execute(query.order_by(table.seq).limit(READ_ROWS)).all()
+            for row in rows:
+                gone = self._take_out_of(connection, row, closes, positions)
+                if gone is not None:
+                    found = TakenOut(found.batches + 1, row.seq, found.tables | gone)
+            if len(rows) < READ_ROWS:
+                return found
+            after = rows[-1].seq
+
+    def seal_anew(self, connection: Connection, mark: Mark, after: Head) -> int:
+        """Chain what follows *after* to it, under the epoch of *mark*; returns how many batches."""
+        table, head, count = self._table.c, after, 0
+        while True:
+            query = select(table.seq, table.header).where(self._mine, table.seq > head.seq)
+            rows = connection.execute(query.order_by(table.seq).limit(READ_ROWS)).all()
+            for row in rows:
+                digest = chain(head.digest, self._stream, mark.epoch, row.seq, bytes(row.header))
+                head = Head(mark.epoch, row.seq, digest)
+                connection.execute(
+                    update(self._table)
+                    .where(self._mine, table.seq == row.seq)
+                    .values(epoch=head.epoch, digest=head.digest)
+                )
+            count += len(rows)
+            if len(rows) < READ_ROWS:
+                break
+        if count:
+            mark.head = head
+        return count
 
     def head_at(self, connection: Connection, seq: int) -> Head | None:
         """The chain's head as it was at *seq*; None if that batch was pruned or never was."""
@@ -144,6 +201,36 @@ class Outbox:
         kept = (row.seq - first[0] + 1, row.bytes - first[1] + first[2]) if first else (0, 0)
         return Sizes(row.seq - row.acknowledged_seq, row.bytes - row.acknowledged_bytes, since or 0, *kept)
 
+    def _take_out_of(
+        self, connection: Connection, row: Any, closes: Callable[[TableSchema], bool], positions: bool
+    ) -> frozenset[str] | None:
+        """The tables of which one batch had rows; None when it stays as it is."""
+        here = self._mine & (self._table.c.seq == row.seq)
+        try:
+            header = codec.read_header(bytes(row.header))
+            if not positions and not any(map(closes, codec.schemas_of(header))):
+                return None
+            payload = connection.execute(select(self._table.c.payload).where(here)).scalar_one()
+            batch = codec.decode(bytes(row.header), bytes(payload))
+        except BatchCorrupt:
+            # Damaged: it will never be sent, and what it holds nobody can tell.
+            connection.execute(update(self._table).where(here).values(header=b"", payload=b""))
+            return frozenset()
+        kept = without(batch, closes)
+        gone = frozenset(delta.schema.name for delta in batch.deltas if delta.rows and closes(delta.schema))
+        if positions:
+            kept = replace(kept, position="")
+        if kept == batch:
+            return None
+        header_bytes, payload = codec.encode(kept)
+        values = {"header": header_bytes, "payload": payload, "rows": kept.rows}
+        connection.execute(update(self._table).where(here).values(values))
+        return gone
+
+    def _taken_seq(self, connection: Connection) -> int:
+        mark = self._checkpoint.c
+        return connection.execute(select(mark.taken_seq).where(mark.stream == self._stream)).scalar() or 0
+
     def _last_within(self, connection: Connection, after_seq: int, limit_bytes: int) -> int:
         # Sizes first, blobs second: a limit in SQL alone would read one blob too many or none at all.
         table = self._table.c
@@ -177,3 +264,13 @@ class Outbox:
     @property
     def _mine(self) -> ColumnElement[bool]:
         return self._table.c.stream == self._stream
+
+
+def without(batch: Batch, closes: Callable[[TableSchema], bool]) -> Batch:
+    """*batch* without the rows of shapes that *closes* names; that a table was emptied stays."""
+    deltas = [
+        Delta(delta.schema, truncated=True) if closes(delta.schema) else delta
+        for delta in batch.deltas
+        if delta.truncated or not closes(delta.schema)
+    ]
+    return replace(batch, deltas=tuple(deltas))

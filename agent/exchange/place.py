@@ -62,6 +62,10 @@ class Place(Protocol):
         """Return room that deleted rows held, where the database does not do so by itself."""
         ...
 
+    def scrub(self, engine: Engine) -> bool:
+        """Let no byte of deleted rows be left in its files, where that is ours to do; False = ask again. Raises Transient."""
+        ...
+
     def translate(self, error: DBAPIError, where: str) -> ExchangeError | None:
         """What the daemon should do about it; None for a bug."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -16,7 +16,8 @@ from agent.exchange.tables import Tables
 from agent.exchange.tablestates import TableStatus
 from proto import codec
 from proto.batch import Batch, Delta, Position
-from proto.errors import Refused
+from proto.errors import BatchCorrupt, Refused
+from proto.schema import TableSchema
 
 LISTED: Final = 1000
 
@@ -134,6 +135,15 @@ class Quarantine:
         statement = update(self._table).where(self._held, self._table.c.name == table)
         return connection.execute(statement.values(status=Status.SUPERSEDED)).rowcount
 
+    def take_out(self, connection: Connection, closes: Callable[[TableSchema], bool]) -> int:
+        """Forget every entry with rows of a shape that *closes* names, whatever became of it. Returns how many."""
+        here = self._table.c
+        rows = connection.execute(select(here.id, here.header).where(self._mine).order_by(here.id)).all()
+        gone = [row.id for row in rows if _speaks_of(bytes(row.header), closes)]
+        for entry in gone:
+            self.forget(connection, entry)
+        return len(gone)
+
     def record(
         self,
         connection: Connection,
@@ -174,6 +184,14 @@ class Quarantine:
     @property
     def _held(self) -> ColumnElement[bool]:
         return (self._table.c.stream == self._stream) & (self._table.c.status == Status.HELD)
+
+
+def _speaks_of(header: bytes, closes: Callable[[TableSchema], bool]) -> bool:
+    try:
+        return any(map(closes, codec.schemas_of(codec.read_header(header))))
+    except BatchCorrupt:
+        # Damaged: what it holds nobody can tell, and a retry would refuse it.
+        return True
 
 
 def _batch(row: RowMapping) -> Batch:

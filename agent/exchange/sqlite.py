@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -129,6 +130,21 @@ class SqlitePlace:
                     f"busy_timeout = {BUSY_S * 1000:.0f}",
                 ):
                     driver.execute(f"PRAGMA {pragma}").fetchall()
+
+    def scrub(self, engine: Engine) -> bool:
+        """Write the file anew from what is alive, and empty its log; needs as much room again for a while."""
+        # A connection of its own: ours keep what is temporary in memory, and this is as large as the file.
+        try:
+            with closing(sqlite3.connect(_file(engine), timeout=BUSY_S, isolation_level=None)) as connection:
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("VACUUM")
+                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            raise Transient(
+                f"the file could not be written anew: {error}", where=str(_file(engine))
+            ) from error
+        # Who still reads an older state keeps the log; it is tried again.
+        return not busy
 
     def translate(self, error: DBAPIError, where: str) -> ExchangeError | None:
         """By SQLite's primary result code."""

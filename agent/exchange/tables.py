@@ -92,6 +92,9 @@ def _checkpoint() -> list[Column[str] | Column[int] | Column[bytes]]:
         _number("committed_us"),
         _text("paused_by"),
         _number("paused_us"),
+        _text("settled"),
+        _number("taken_seq"),
+        _number("scrub_us"),
     ]
 
 
@@ -170,6 +173,8 @@ def _received() -> list[Column[str] | Column[int] | Column[bytes] | Column[bool]
         *(_number(name) for name in ("version", "valid_to_us", "generation", "seq", "visible_seq")),
         *(_number(name) for name in ("source_seq", "rows", "size_bytes", "last_commit_us", "received_us")),
         *(_number(name) for name in ("proven_us", "rows_copied", "rows_expected", "emptied", "kept_bytes")),
+        *(_number(name) for name in ("contract", "coming_us")),
+        _text("coming"),
         Column("copying", Boolean, nullable=False),
         Column("over", Boolean, nullable=False),
         _bytes("digest"),

@@ -13,16 +13,18 @@ from agent.exchange.checkpoints import Checkpoints, Mark
 from agent.exchange.outbox import Outbox
 from agent.exchange.quarantine import Quarantine
 from agent.exchange.tablestates import (
+    CopyState,
     TableStates,
     TableStatus,
     flowing,
+    held_by,
     new_status,
     snapshot_ordered,
     streamed,
 )
 from proto import codec
 from proto.batch import Batch, Delta, SealedBatch
-from proto.errors import BatchCorrupt, Poisoned, Refused
+from proto.errors import BatchCorrupt, Poisoned, Refused, TableHold
 from proto.schema import TableSchema
 from replica.replica import Replica
 
@@ -107,6 +109,23 @@ class Writing:
         status = replace(self.tables[page.schema.name], copy=copy)
         self.change(flowing(status) if page.is_last else status)
 
+    def leave_out(self, hold: TableHold) -> None:
+        """Hold a table whose source passes over changes, so that only a fresh copy mends it."""
+        status = held_by(self.tables.get(hold.table, new_status(hold.table)), hold)
+        self.change(replace(status, copy=CopyState(status.copy.generation)))
+
+    def take_away(self, tables: Iterable[TableStatus]) -> None:
+        """Forget the rows of *tables* here, and let the platform forget its own."""
+        deltas = []
+        for status in tables:
+            if status.schema is not None:
+                deltas.append(Delta(status.schema, truncated=True))
+                self._desk.replica.drop(self.connection, status.name)
+                self.change(replace(self.tables[status.name], schema=None))
+        if deltas:
+            batch = Batch(self.mark.position, tuple(deltas))
+            self._append(self._encode(batch), batch)
+
     def order_copy(self, table: str, who: str) -> None:
         """Order a fresh copy; what is quarantined of the table is superseded, on record."""
         status = self._known(table)
@@ -169,6 +188,9 @@ class Writing:
         encoding = self._encode(batch)
         self._mirror(batch.deltas)
         self._unfinished = batch.continues
+        self._append(encoding, batch)
+
+    def _append(self, encoding: Future[tuple[bytes, bytes]], batch: Batch) -> None:
         sealed = codec.seal(self._desk.stream, self.mark.epoch, self.mark.head, encoding.result(), batch.rows)
         self._desk.outbox.append(self.connection, self.mark, sealed)
         self._keep(sealed)

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from agent.exchange.exchange import Exchange
 from agent.link import Link
@@ -65,6 +65,30 @@ class Desk:
     lock: threading.Lock
     wake: threading.Condition
     """Told when there may be something to send; on *lock*."""
+    gate: Gate
+
+
+class Gate(Protocol):
+    """Whether what waits may leave by now."""
+
+    def is_open(self) -> bool:
+        """Asked before every part of a batch."""
+        ...
+
+    def heard(self, release: int, part: str) -> None:
+        """What central said of its catalogue when the connection began."""
+        ...
+
+
+class OpenGate:
+    """Where nothing is kept back."""
+
+    def is_open(self) -> bool:
+        """Always."""
+        return True
+
+    def heard(self, release: int, part: str) -> None:
+        """Nobody wants to know."""
 
 
 class Session:
@@ -108,6 +132,9 @@ class Session:
             raise self._error or Transient("central did not say welcome in time")
         theirs = Head(welcome.head.epoch, welcome.head.seq, welcome.head.digest)
         self._compare(theirs)
+        self._desk.gate.heard(welcome.release, welcome.part)
+        if self._desk.exchange.closing.seal_anew(theirs):
+            self.begin_again()
         with self._desk.lock:
             # May be less than before: central was restored, and gets again what it lost (P6).
             self._desk.progress.acknowledged_seq = theirs.seq
@@ -119,12 +146,21 @@ class Session:
         with self._desk.lock:
             self._ended.wait_for(lambda: self._over, wait_s)
             error, over = self._error, self._over
+        if self._is_outdated():
+            self.begin_again()
+            return
         if error is not None:
             raise error
         if over and not self._closing:
             raise Transient("central ended the connection")
         if self._is_stuck():
             raise Transient(f"central acknowledged nothing for {self._desk.limits.progress_s:.0f} s")
+
+    def begin_again(self) -> None:
+        """End without a word and without sending anything more: what may leave, or how it is sealed, is another now."""
+        with self._desk.lock:
+            self._closing = True
+        self._end(None)
 
     def give_up(self) -> None:
         """Stop waiting for a welcome that has not come; any thread."""
@@ -162,7 +198,7 @@ class Session:
         # Our incarnation begins here if capture has not begun it. A batch committed between the two questions only
         # makes the head older than it could be.
         now = exchange.start()
-        self._head, self._oldest = now.head, exchange.oldest_seq()
+        self._epoch, self._head, self._oldest = now.epoch, now.head, exchange.oldest_seq()
         with self._desk.lock:
             self._desk.handover.newest = max(self._desk.handover.newest, now.head.seq)
         hello = exchange_pb2.Hello(
@@ -211,12 +247,13 @@ class Session:
     def _next(self) -> SealedBatch | None:
         """The batch to send now; waits for it and for room. None at the end."""
         with self._desk.lock:
-            self._wake.wait_for(lambda: self._stops() or self._has_more())
+            self._wake.wait_for(lambda: self._stops() or (self._has_more() and self._desk.gate.is_open()))
             if self._stops() or self._sent_seq is None:
                 return None
             seq = self._sent_seq + 1
             batch = self._desk.handover.take(seq)
-        if batch is None:
+        if batch is None or batch.epoch != self._epoch:
+            # What was sealed before an epoch began may have been sealed anew since.
             batch = self._from_outbox(seq)
         size = size_of(batch)
         with self._desk.lock:
@@ -248,13 +285,21 @@ class Session:
     def _may_go(self, size: int) -> bool:
         """Wait until the link can carry a part; False at the end."""
         with self._desk.lock:
-            self._wake.wait_for(lambda: self._over or self._flight.has_room(size))
+            self._wake.wait_for(
+                lambda: self._ends() or (self._flight.has_room(size) and self._desk.gate.is_open())
+            )
             self._flight.sent(size)
             self._moved_at = time.monotonic()
-            return not self._over
+            return not self._ends()
 
     def _stops(self) -> bool:
-        return self._over or self._closing
+        return self._closing or self._ends()
+
+    def _ends(self) -> bool:
+        return self._over or self._is_outdated()
+
+    def _is_outdated(self) -> bool:
+        return self._desk.exchange.epoch != self._epoch
 
     def _has_more(self) -> bool:
         return self._sent_seq is not None and self._desk.handover.newest > self._sent_seq

@@ -13,7 +13,7 @@ import structlog
 from agent.exchange.exchange import Exchange
 from agent.link import Link
 from agent.push.handover import Handover, Pace
-from agent.push.session import Desk, Progress, PushLimits, Session
+from agent.push.session import Desk, Gate, OpenGate, Progress, PushLimits, Session
 from agent.worker import StreamState
 from proto.batch import SealedBatch
 from proto.errors import (
@@ -53,7 +53,7 @@ class PushFacts:
 class Push:
     """The worker of one stream. :meth:`step` and :meth:`close` belong to one thread; the others to any."""
 
-    def __init__(self, exchange: Exchange, door: Link, limits: PushLimits) -> None:
+    def __init__(self, exchange: Exchange, door: Link, limits: PushLimits, gate: Gate | None = None) -> None:
         lock = threading.Lock()
         self.state = StreamState(exchange.stream)
         self._desk = Desk(
@@ -66,6 +66,7 @@ class Push:
             self.state,
             lock,
             threading.Condition(lock),
+            gate or OpenGate(),
         )
         self._session: Session | None = None
         self._noted_seq, self._noted_at = 0, 0.0
@@ -107,6 +108,11 @@ class Push:
         if (session := self._session) is not None:
             session.give_up()
             session.stop_sending()
+
+    def begin_again(self) -> None:
+        """Drop the connection with whatever is under way, and begin another one; any thread."""
+        if (session := self._session) is not None:
+            session.begin_again()
 
     def resume(self) -> None:
         """Go on after a pause, or try again after a halt."""

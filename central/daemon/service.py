@@ -169,6 +169,7 @@ class Daemon:
             self._appliers,
             _runner(self._intake_pool),
             (Window(limits.window_batches, limits.window_bytes), Budget(limits.gathering_bytes), closing),
+            self._parts.told_now,
         )
         return Services(
             exchange=Exchange(push, PullService(door, self._depot, desk, certificate, closing)),

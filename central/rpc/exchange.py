@@ -75,12 +75,14 @@ class ExchangeService(exchange_pb2_grpc.ExchangeServicer):
         appliers: Applying,
         run: Callable[..., Awaitable[Any]],
         limits: tuple[Window, Budget, asyncio.Event],
+        catalogue: Callable[[str], tuple[int, str]] = lambda _: (0, ""),
     ) -> None:
         self._door = door
         self._intake = intake
         self._appliers = appliers
         self._run = run
         self._window, self._budget, self._closing = limits
+        self._catalogue = catalogue
         self._gate = Gate()
 
     async def Push(  # noqa: N802 - the wire's name
@@ -93,8 +95,9 @@ class ExchangeService(exchange_pb2_grpc.ExchangeServicer):
             hello: exchange_pb2.Hello = await hello_of(requests)
             with self._gate:
                 head = await self._run(self._intake.hello, node, hello)
+                told = await self._run(self._catalogue, node)
             _log.info("push_opened", stream=hello.stream, epoch=hello.epoch, accepted=head.seq)
-            await context.write(exchange_pb2.PushReply(welcome=self._welcome(head)))
+            await context.write(exchange_pb2.PushReply(welcome=self._welcome(head, *told)))
             lane = _Lane(hello, self._window, Assembler(hello.stream, self._budget), head.seq)
             await self._serve(lane, requests, context)
             _log.info("push_closed", stream=hello.stream, accepted=lane.accepted)
@@ -141,12 +144,14 @@ class ExchangeService(exchange_pb2_grpc.ExchangeServicer):
         self._appliers.wake(hello.stream, group)
         return head
 
-    def _welcome(self, head: Head) -> exchange_pb2.Welcome:
+    def _welcome(self, head: Head, release: int, part: str) -> exchange_pb2.Welcome:
         return exchange_pb2.Welcome(
             protocol=PROTOCOL,
             head=exchange_pb2.ChainHead(epoch=head.epoch, seq=head.seq, digest=head.digest),
             window_batches=self._window.batches,
             window_bytes=self._window.bytes,
+            release=release,
+            part=part,
         )
 
 

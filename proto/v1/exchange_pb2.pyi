@@ -57,16 +57,20 @@ class PushRequest(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., part: _Optional[_Union[BatchPart, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("protocol", "head", "window_batches", "window_bytes")
+    __slots__ = ("protocol", "head", "window_batches", "window_bytes", "release", "part")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
     WINDOW_BATCHES_FIELD_NUMBER: _ClassVar[int]
     WINDOW_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     head: ChainHead
     window_batches: int
     window_bytes: int
-    def __init__(self, protocol: _Optional[int] = ..., head: _Optional[_Union[ChainHead, _Mapping]] = ..., window_batches: _Optional[int] = ..., window_bytes: _Optional[int] = ...) -> None: ...
+    release: int
+    part: str
+    def __init__(self, protocol: _Optional[int] = ..., head: _Optional[_Union[ChainHead, _Mapping]] = ..., window_batches: _Optional[int] = ..., window_bytes: _Optional[int] = ..., release: _Optional[int] = ..., part: _Optional[str] = ...) -> None: ...
 
 class Ack(_message.Message):
     __slots__ = ("seq", "applied", "received_bytes")
@@ -147,7 +151,7 @@ class PullWelcome(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., platform_certificate: _Optional[bytes] = ...) -> None: ...
 
 class Granted(_message.Message):
-    __slots__ = ("grant", "version", "state", "sentence", "resource", "resource_name", "stream", "table", "valid_to_us", "purpose", "withdraw")
+    __slots__ = ("grant", "version", "state", "sentence", "resource", "resource_name", "stream", "table", "valid_to_us", "purpose", "withdraw", "contract", "change", "change_us")
     GRANT_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -159,6 +163,9 @@ class Granted(_message.Message):
     VALID_TO_US_FIELD_NUMBER: _ClassVar[int]
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
     WITHDRAW_FIELD_NUMBER: _ClassVar[int]
+    CONTRACT_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_US_FIELD_NUMBER: _ClassVar[int]
     grant: str
     version: int
     state: str
@@ -170,7 +177,10 @@ class Granted(_message.Message):
     valid_to_us: int
     purpose: str
     withdraw: bool
-    def __init__(self, grant: _Optional[str] = ..., version: _Optional[int] = ..., state: _Optional[str] = ..., sentence: _Optional[str] = ..., resource: _Optional[str] = ..., resource_name: _Optional[str] = ..., stream: _Optional[str] = ..., table: _Optional[str] = ..., valid_to_us: _Optional[int] = ..., purpose: _Optional[str] = ..., withdraw: _Optional[bool] = ...) -> None: ...
+    contract: int
+    change: str
+    change_us: int
+    def __init__(self, grant: _Optional[str] = ..., version: _Optional[int] = ..., state: _Optional[str] = ..., sentence: _Optional[str] = ..., resource: _Optional[str] = ..., resource_name: _Optional[str] = ..., stream: _Optional[str] = ..., table: _Optional[str] = ..., valid_to_us: _Optional[int] = ..., purpose: _Optional[str] = ..., withdraw: _Optional[bool] = ..., contract: _Optional[int] = ..., change: _Optional[str] = ..., change_us: _Optional[int] = ...) -> None: ...
 
 class Delivery(_message.Message):
     __slots__ = ("grant", "generation", "seq", "digest", "receipt", "signature", "source_seq", "commit_us", "copying", "rows_copied", "rows_expected", "header", "payload_bytes", "payload")

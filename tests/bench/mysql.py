@@ -73,7 +73,7 @@ def main() -> None:
         file, offset = (cursor.fetchone() or ("", 0))[:2]
         runs.until("backlog", lambda capture: _passed(capture, file, offset))
         cursor.execute("SELECT count(*) FROM population")
-        here = sum(page.count for page in exchange.mirror_scan("population"))
+        here = sum(page.count for page in exchange.mirror.scan("population"))
         print(f"rows at the source and in the mirror: {cursor.fetchall()[0][0]}, {here}")
 
 

@@ -87,7 +87,7 @@ def look(world: World) -> None:
             if delta.schema == VISIT:
                 sent += values([delta.inserts], VISIT)
     if now.head.seq:
-        assert values(exchange.mirror_scan("visit"), VISIT) == sorted(sent, key=repr)
+        assert values(exchange.mirror.scan("visit"), VISIT) == sorted(sent, key=repr)
         assert position <= now.position
     world.bury()
 
@@ -109,10 +109,10 @@ def test_commit(world: World) -> None:
     exchange = world.live(Fate())
     last = int(exchange.start().position)
     assert deaths >= 10
-    assert values(exchange.mirror_scan("visit"), VISIT) == sorted(
+    assert values(exchange.mirror.scan("visit"), VISIT) == sorted(
         ((n, "came") for n in range(1, last + 1)), key=repr
     )
-    assert len(values(exchange.mirror_scan("person"), PERSON)) == last
+    assert len(values(exchange.mirror.scan("person"), PERSON)) == last
 
 
 def test_commit_page(world: World) -> None:
@@ -135,7 +135,7 @@ def test_commit_page(world: World) -> None:
 
     exchange = world.live(Fate())
     exchange.start()
-    assert values(exchange.mirror_scan("visit"), VISIT) == sorted(
+    assert values(exchange.mirror.scan("visit"), VISIT) == sorted(
         ((n, "came") for n in range(1, copied[0] + 1)), key=repr
     )
     assert exchange.tables()["visit"].copy.rows_copied == copied[0]
@@ -169,7 +169,7 @@ def test_retry(world: World) -> None:
     wanted = [0] + [
         number for base in range(1, rounds + 1) for number in (base * 10, base * 10 + 1, base * 10 + 2)
     ]
-    assert [row[0] for row in values(exchange.mirror_scan("visit"), VISIT)] == sorted(
+    assert [row[0] for row in values(exchange.mirror.scan("visit"), VISIT)] == sorted(
         wanted, key=lambda n: repr((n, ""))
     )
 
@@ -193,8 +193,8 @@ def test_a_hold(world: World) -> None:
     exchange = world.live(Fate())
     last = int(exchange.start().position)
     kept = sum(entry.rows for entry in exchange.quarantine())
-    assert len(values(exchange.mirror_scan("visit"), VISIT)) == last
-    assert len(values(exchange.mirror_scan("person"), PERSON)) + kept == last
+    assert len(values(exchange.mirror.scan("visit"), VISIT)) == last
+    assert len(values(exchange.mirror.scan("person"), PERSON)) + kept == last
 
 
 def test_prune_and_acknowledge(world: World) -> None:

@@ -112,5 +112,5 @@ def test_a_process_that_slept_through_its_replacement_changes_nothing(
     sleeper.signal(signal.SIGCONT)
 
     assert sleeper.says() == "FENCED"
-    assert values(successor.mirror_scan("visit"), VISIT) == [(1, "came"), (2, "came")]
+    assert values(successor.mirror.scan("visit"), VISIT) == [(1, "came"), (2, "came")]
     assert chain_of(successor) == successor.checkpoint().head

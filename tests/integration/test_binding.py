@@ -21,6 +21,7 @@ from proto import codec
 from proto.v1 import local_pb2
 from tests.support.central import eventually
 from tests.support.postgres import Cluster
+from tests.support.proxy import BadNet
 from tests.support.shares import change_grant, entry_of, grant_directly, put_in_force
 
 CANARY = "金丝雀37010219900101"
@@ -66,6 +67,15 @@ def system(tmp_path: Path, business: str) -> Iterator[System]:
     yield made
     made.agent.kill()
     made.central.kill()
+
+
+@pytest.fixture
+def net(system: System, badnet: type[BadNet]) -> BadNet:
+    """The agent's only way to central."""
+    made = badnet(("127.0.0.1", system.port))
+    system.central_address = made.address
+    system.prepare_agent()
+    return made
 
 
 @pytest.fixture
@@ -203,6 +213,63 @@ def test_a_column_that_is_closed_later_disappears_everywhere(system, platform, b
     sql(business, "UPDATE person SET name = '赵六', phone = '手机号新' WHERE id = 3")
     eventually(lambda: "赵六" in at_central(system, "person", "name"))
     assert columns(system, "central", "person") == ("id", "name")
+
+
+def with_bytes(system: System, place: str, text: str) -> list[str]:
+    """The files of the node or of central in which *text* is to be found."""
+    return [path for path, data in files(system).items() if f"/{place}/" in path and text.encode() in data]
+
+
+def test_what_waited_while_the_way_was_cut_leaves_without_what_was_closed(system, platform, business, net):
+    """The release is older than the network's return: central never sees a byte, and the node keeps none (SD05.2)."""
+    release(platform, person(), house())
+    system.agent.start()
+    eventually(lambda: len(at_central(system, "person", "id")), 50)
+    net.cut(refuse=True)
+    sql(
+        business,
+        "INSERT INTO person VALUES (99, '孙七', '金丝雀手机13900001111', '')",
+        "INSERT INTO house VALUES (99, '金丝雀街')",
+    )
+    eventually(lambda: bool(with_bytes(system, "agent", "金丝雀街")))
+    assert with_bytes(system, "agent", "金丝雀手机13900001111")
+    release(platform, person(phone="not_shared"))
+    net.heal()
+
+    eventually(lambda: 99 in at_central(system, "person", "id"), True, 40)
+    eventually(lambda: "金丝雀街" in at_central(system, "house", "street"))
+    assert with_bytes(system, "central", "金丝雀手机13900001111") == []
+    eventually(lambda: with_bytes(system, "agent", "金丝雀手机13900001111"), [])
+    eventually(lambda: with_bytes(system, "agent", PHONE), [])
+    assert columns(system, "central", "person") == columns(system, "agent", "person") == ("id", "name")
+    record = system.agent_command("status")
+    assert "person.phone" in record
+
+
+def test_a_table_that_is_closed_later_is_emptied_everywhere(system, platform, business, net):
+    """Nothing of it is sent from what waits, and neither the node nor the platform's table keeps a row."""
+    release(platform, person(), house())
+    system.agent.start()
+    eventually(lambda: len(at_central(system, "house", "id")), 20)
+    net.cut(refuse=True)
+    sql(
+        business,
+        "INSERT INTO house VALUES (99, '金丝雀街')",
+        "INSERT INTO person VALUES (99, '孙七', '', '')",
+    )
+    eventually(lambda: bool(with_bytes(system, "agent", "金丝雀街")))
+    closed = entry_of(
+        "3010010/2", STREAM, "house", ("id", "street"), share={"id": "not_shared", "street": "not_shared"}
+    )
+    release(platform, closed)
+    net.heal()
+
+    eventually(lambda: 99 in at_central(system, "person", "id"), True, 40)
+    eventually(lambda: at_central(system, "house", "id"), set())
+    assert with_bytes(system, "central", "金丝雀街") == []
+    eventually(lambda: with_bytes(system, "agent", "金丝雀街"), [])
+    assert states(system)["house"] == "NOT_CATALOGUED"
+    assert columns(system, "agent", "house") == ()
 
 
 def test_a_directed_grant_opens_a_column_and_its_end_closes_it(system, platform):

@@ -94,7 +94,7 @@ def rows(exchange: Exchange, schema: TableSchema = VISIT) -> list[Any]:
     status = exchange.tables().get(schema.name)
     if status is None or status.schema is None:
         return []
-    return sorted(row[0] for row in values(exchange.mirror_scan(schema.name), schema))
+    return sorted(row[0] for row in values(exchange.mirror.scan(schema.name), schema))
 
 
 def mirrors(agent: Agent, *ids: int) -> Callable[[], bool]:

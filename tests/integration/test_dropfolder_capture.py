@@ -50,7 +50,7 @@ class Office:
 
     def rows(self) -> list[tuple[object, ...]]:
         """What the mirror has."""
-        pages = self.exchange.mirror_scan("person")
+        pages = self.exchange.mirror.scan("person")
         kinds = self.desk.settings.tables[0].shape.kinds
         return sorted(
             (row for page in pages for row in frames.rows(page.data, kinds)), key=lambda row: str(row[0])

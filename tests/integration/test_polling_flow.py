@@ -77,7 +77,7 @@ def mirrors(path: Path, exchange: Exchange) -> Callable[[], bool]:
         status = exchange.tables().get("人")
         if status is None or status.schema is None or not status.flows:
             return False
-        pages = exchange.mirror_scan("人")
+        pages = exchange.mirror.scan("人")
         rows = [row for page in pages for row in frames.rows(page.data, status.schema.kinds)]
         with changing(path) as database:
             return sorted(rows) == database.execute("SELECT * FROM 人 ORDER BY 号").fetchall()

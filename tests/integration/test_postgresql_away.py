@@ -191,5 +191,5 @@ def test_the_agent_remembers(db, postgres, business, tmp_path):
     mended = run(then="a fresh copy")
     schema = mended.tables()["人员"].schema
     assert schema is not None
-    assert values(mended.mirror_scan("人员"), schema) == truth(db, "SELECT * FROM 人员")
+    assert values(mended.mirror.scan("人员"), schema) == truth(db, "SELECT * FROM 人员")
     engine.dispose()

@@ -307,7 +307,7 @@ def test_kills_in_the_middle_of_a_copy(db, postgres, business, tmp_path):
     thread.join()
     schema = exchange.tables()["登记"].schema
     assert schema is not None
-    found = Counter(values(exchange.mirror_scan("登记"), schema))
+    found = Counter(values(exchange.mirror.scan("登记"), schema))
     exchange.close()
     engine.dispose()
 

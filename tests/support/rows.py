@@ -52,7 +52,7 @@ def values(pages: Iterable[Frames], schema: TableSchema) -> list[tuple[object, .
 
 def mirrored(exchange: Exchange, schema: TableSchema = PERSON) -> list[tuple[object, ...]]:
     """What the mirror of *schema* holds."""
-    return values(exchange.mirror_scan(schema.name), schema)
+    return values(exchange.mirror.scan(schema.name), schema)
 
 
 def bad(number: int) -> Delta:
