@@ -188,6 +188,9 @@ def received_report(row: Reception, pull: Snapshot) -> node_pb2.ReceivedReport:
         proven_us=row.proven_us,
         rows_copied=row.rows_copied,
         rows_expected=row.rows_expected,
+        contract=row.contract,
+        change=row.coming,
+        change_us=row.coming_us,
     )
 
 

@@ -74,6 +74,8 @@ def reception(report: node_pb2.ReceivedReport) -> Iterator[str]:
         "purpose": report.purpose,
         "from": f"{report.stream}, table {report.table}",
         "until": _moment(report.valid_to_us),
+        "contract": f"version {report.contract}" if report.contract else "",
+        "changes": f"on {_moment(report.change_us)}: {report.change}" if report.change else "",
         "rows lie in": report.place or "nowhere: a later grant has its table",
         "delivery": f"{report.generation}.{report.seq}, receipt {report.receipt or '–'}, batch {report.source_seq}",
         "received": f"{report.rows:,} rows, {_size(report.bytes)}{copied}",
@@ -99,6 +101,8 @@ def _receptions(status: local_pb2.AgentStatus) -> list[RenderableType]:
         grid.add_row(*map(Text, words), _state(each.state), Text(f"{each.rows:,}"), Text(changed))
     parts: list[RenderableType] = [grid]
     for each in status.received:
+        if each.change:
+            parts.append(_indented(Text(f"{each.grant}: on {_moment(each.change_us)} {each.change}")))
         if each.state not in _WELL:
             parts.append(_indented(_held(each.grant, each.sentence, each.fix)))
         stopped = [step for step in each.imports if step.state not in _WELL]

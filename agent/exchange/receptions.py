@@ -56,6 +56,11 @@ class Announced:
     valid_to_us: int
     purpose: str
     withdraw: bool
+    contract: int = 0
+    """The version of the catalogue's entry that its rows follow."""
+    coming: str = ""
+    """What another version, which it will follow, makes different."""
+    coming_us: int = 0
 
     def demand_sound(self) -> None:
         """Raise GrantRefused for names that cannot be names."""
@@ -126,6 +131,10 @@ class Reception:
     """How often its rows were recalled or withdrawn."""
     kept_bytes: int = 0
     """Of deliveries that wait for an import."""
+    contract: int = 0
+    coming: str = ""
+    """What will be different from :attr:`coming_us` on; empty = nothing is announced."""
+    coming_us: int = 0
     copying: bool = True
     over: bool = False
     """Ended: nothing more is accepted for it, whatever arrives."""
@@ -188,6 +197,10 @@ def announced(row: Reception, news: Announced) -> Reception:
         purpose=news.purpose,
         version=news.version,
         valid_to_us=news.valid_to_us,
+        # Said of a grant that flows; while it waits, what was said last is still the best known.
+        contract=news.contract or row.contract,
+        coming=news.coming,
+        coming_us=news.coming_us,
         over=over,
     )
     if news.said not in FLOWING:

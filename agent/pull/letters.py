@@ -23,6 +23,9 @@ def announced_of(granted: exchange_pb2.Granted) -> Announced:
         valid_to_us=granted.valid_to_us,
         purpose=plain(granted.purpose),
         withdraw=granted.withdraw,
+        contract=min(granted.contract, 2**63 - 1),
+        coming=plain(granted.change),
+        coming_us=granted.change_us,
     )
 
 

@@ -90,6 +90,8 @@ class Release(Section):
     """A new release of the 共享目录."""
 
     note: Opinion = ""
+    overlap_days: int | None = Field(None, ge=0, le=366)
+    """How long live grants follow the version before of what becomes otherwise; None = as the policy says."""
 
 
 class OneRelease(Section):

@@ -26,6 +26,7 @@ from central.catalogue.keeping import (
     notify,
     of_row,
     set_values,
+    tell_consumers,
     text_of,
     writers,
 )
@@ -35,12 +36,10 @@ from central.catalogue.rules.text import needs_verification
 from central.catalogue.states import PUBLIC, EntryState
 from central.people import Role, Turn
 from central.store.catalogue import ENTRIES, RELEASED
-from central.store.grants import GRANTS
 from proto.catalogue import canonical
 from proto.errors import NotAdmitted, Refused
 
 _ITEM: Final = re.compile(r"items\[(.+)\]\.(\w+)")
-_LIVE_GRANTS: Final = ("active", "pending", "expiring")
 
 
 def hand_back(turn: Turn, told: DecideWhy) -> dict[str, Any]:
@@ -240,11 +239,3 @@ def _start_of(turn: Turn, day: str) -> int | None:
     except ValueError as error:
         raise Refused("is no day", where=day) from error
     return int(start.timestamp() * 1_000_000)
-
-
-def tell_consumers(turn: Turn, code: str, kind: str, sentence: str) -> None:
-    """Whoever has a live grant is told (Art. 17)."""
-    g = GRANTS.c
-    query = select(g.department).where(g.resource == code, g.state.in_(_LIVE_GRANTS)).distinct()
-    for department in turn.connection.scalars(query.order_by(g.department)).all():
-        notify(turn, department, kind, code, sentence)

@@ -15,10 +15,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Row, insert, select, update
 
 from central.catalogue.arguments import DecideWhy, Nothing
-from central.catalogue.deciding import tell_consumers
-from central.catalogue.entry import Entry, ShareType
+from central.catalogue.contracts import kept_items
+from central.catalogue.entry import Entry, Item, ShareType
 from central.catalogue.gathering import today
-from central.catalogue.keeping import notify
+from central.catalogue.keeping import notify, tell_consumers
 from central.catalogue.published import Published, newest_release, published_of
 from central.catalogue.rules.data import FITTING
 from central.ledger import shape_of
@@ -82,12 +82,12 @@ class Drifts:
     def _compare(self, stream: str, tables: Sequence[str], seen: Mapping[Spot, Sight]) -> int:
         with writing(self._engine) as connection:
             turn = Turn(connection, self._engine, CLOCK, self._profile, now_us(connection), None)
-            told = 0
+            told, kept = 0, kept_items(connection, turn.now_us)
             for found in published_of(connection, stream):
                 table = found.entry.binding.table if found.entry.binding else ""
                 if table in tables:
                     shape = shape_of(connection, stream, table)
-                    what = differences(found.entry, shape, seen[stream, table].held)
+                    what = differences(_with(found.entry, kept), shape, seen[stream, table].held)
                     told += self._is_certain(found.entry.code, what, (stream, table)) and note(
                         turn, found, what
                     )
@@ -119,6 +119,15 @@ def _shape_differences(entry: Entry, shape: TableSchema) -> Iterator[str]:
     key = {name for name, item in items.items() if item.is_key}
     if key and shape.key and key != set(shape.key):
         yield f"the key is {', '.join(shape.key)}, the entry says {', '.join(sorted(key))}"
+
+
+def _with(entry: Entry, kept: Mapping[str, tuple[Item, ...]]) -> Entry:
+    """With the items that are still delivered for a while; whether they arrive is nobody's mistake."""
+    more = kept.get(entry.code, ())
+    optional = tuple(
+        each.model_copy(update={"share_type": ShareType.NOT_SHARED, "is_key": False}) for each in more
+    )
+    return entry.model_copy(update={"items": entry.items + optional}) if more else entry
 
 
 def note(turn: Turn, found: Published, what: str) -> bool:

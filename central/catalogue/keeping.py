@@ -19,10 +19,12 @@ from central.catalogue.entry import Entry
 from central.catalogue.states import EntryState, demand_move
 from central.people import Role, Turn
 from central.store.catalogue import ENTRIES, HISTORY, ITEMS, NOTICES
+from central.store.grants import GRANTS
 from proto.catalogue import canonical
 from proto.errors import Refused
 
 IS_NEWEST: Final = 1
+_LIVE_GRANTS: Final = ("active", "pending", "expiring")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,14 @@ def notify(turn: Turn, department: str, kind: str, code: str, sentence: str) -> 
     n = turn.connection.execute(here).scalar_one() + 1
     row = {"department": department, "n": n, "at_us": turn.now_us, "kind": kind}
     turn.connection.execute(insert(NOTICES), {**row, "code": code, "sentence": sentence})
+
+
+def tell_consumers(turn: Turn, code: str, kind: str, sentence: str) -> None:
+    """Whoever has a live grant is told (Art. 17)."""
+    g = GRANTS.c
+    query = select(g.department).where(g.resource == code, g.state.in_(_LIVE_GRANTS)).distinct()
+    for department in turn.connection.scalars(query.order_by(g.department)).all():
+        notify(turn, department, kind, code, sentence)
 
 
 def row_of(entry: Entry, turn: Turn, values: dict[str, Any]) -> dict[str, Any]:

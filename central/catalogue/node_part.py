@@ -10,8 +10,9 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, select
 
+from central.catalogue.contracts import kept_items
 from central.catalogue.describing import keep
-from central.catalogue.entry import Entry, ShareType
+from central.catalogue.entry import Entry, Item, ShareType
 from central.catalogue.published import newest_release
 from central.store import now_us, reading
 from central.store.catalogue import ENTRIES, RELEASED
@@ -40,6 +41,8 @@ class _InForce:
 
     release: int = -1
     directed: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    kept: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
+    """Items that live grants receive for a while although the version in force has them no more."""
 
 
 class NodeParts:
@@ -100,19 +103,19 @@ class NodeParts:
 
     def _look(self) -> None:
         with reading(self._engine) as connection:
-            found = _InForce(newest_release(connection), self._directed(connection))
+            kept = kept_items(connection, now_us(connection))
+            found = _InForce(newest_release(connection), self._directed(connection), kept)
         self._look_at_s = time.monotonic() + LOOK_EVERY_S
         if found != self._in_force:
             self._in_force, self._digests = found, {}
 
     def _part(self, connection: Connection, node: str) -> NodeCatalogue:
-        entries = _entries(connection, node, self._directed(connection))
-        return NodeCatalogue(node, newest_release(connection), now_us(connection), entries, self._binds)
+        at = now_us(connection)
+        now = _InForce(newest_release(connection), self._directed(connection), kept_items(connection, at))
+        return NodeCatalogue(node, now.release, at, _entries(connection, node, now), self._binds)
 
 
-def _entries(
-    connection: Connection, node: str, directed: Mapping[str, frozenset[str]]
-) -> tuple[NodeEntry, ...]:
+def _entries(connection: Connection, node: str, now: _InForce) -> tuple[NodeEntry, ...]:
     e, r = ENTRIES.c, RELEASED.c
     query = (
         select(e.code, e.document, e.version)
@@ -122,9 +125,19 @@ def _entries(
     )
     rows = connection.execute(query).all()
     return tuple(
-        _entry(Entry.model_validate_json(row.document), row.version, directed.get(row.code, frozenset()))
+        _entry(
+            _with(Entry.model_validate_json(row.document), now.kept.get(row.code, ())),
+            row.version,
+            now.directed.get(row.code, frozenset()),
+        )
         for row in rows
     )
+
+
+def _with(entry: Entry, kept: tuple[Item, ...]) -> Entry:
+    # Told apart by its own key alone: what goes soon is no part of it.
+    more = tuple(each.model_copy(update={"is_key": False}) for each in kept)
+    return entry.model_copy(update={"items": entry.items + more})
 
 
 def _entry(entry: Entry, version: int, directed: frozenset[str]) -> NodeEntry:

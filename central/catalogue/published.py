@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, func, literal, select
 
-from central.catalogue.entry import Entry
+from central.catalogue.entry import Entry, ShareType
 from central.store.catalogue import ENTRIES, RELEASED, RELEASES
 from proto.errors import Refused
 
@@ -56,6 +56,35 @@ def published_of(connection: Connection, stream: str) -> list[Published]:
     """The entries in force whose rows come from *stream*."""
     rows = connection.execute(_IN_FORCE.where(ENTRIES.c.stream == stream).order_by(ENTRIES.c.code))
     return [_published(connection, row) for row in rows.all()]
+
+
+def moment(connection: Connection, code: str, now_us: int) -> tuple[int, int, int]:
+    """The newest release, the version of *code* in force, and the newest day of a contract that has come.
+
+    Whatever is shown of *code* stays the same while these do: a delivery that was made is not sent under others.
+    """
+    row = connection.execute(select(*moment_of(literal(code), literal(now_us)))).one()
+    return (row[0] or 0, row[1] or 0, row[2] or 0)
+
+
+def moment_of(code: ColumnElement[str], now_us: ColumnElement[int]) -> list[ScalarSelect[int]]:
+    """The same for every row of a question."""
+    r = RELEASED.alias("moment").c
+    in_force = select(r.version).where(r.code == code, r.until_release.is_(None))
+    come = select(func.max(r.contract_us)).where(r.code == code, r.contract_us <= now_us)
+    return [
+        select(func.max(RELEASES.c.release)).scalar_subquery(),
+        in_force.scalar_subquery(),
+        come.scalar_subquery(),
+    ]
+
+
+def closed_columns(connection: Connection, stream: str, table: str) -> frozenset[str]:
+    """Columns of a table that any entry in force on it does not share: what one of them closes is closed (SD05.2)."""
+    query = _IN_FORCE.where(ENTRIES.c.stream == stream, ENTRIES.c.table_name == table)
+    entries = [Entry.model_validate_json(row.document) for row in connection.execute(query)]
+    items = (item for entry in entries for item in entry.items)
+    return frozenset(item.column for item in items if item.share_type is ShareType.NOT_SHARED)
 
 
 def provider_of(connection: Connection, code: str) -> str:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, and_, exists, func, insert, literal, or_, select, update
 
 from central.catalogue.arguments import Diff, Nothing, OneRelease, Release, ReleasePage
+from central.catalogue.contracts import touched
 from central.catalogue.differences import differences
 from central.catalogue.entry import Entry
 from central.catalogue.gathering import facts_of
-from central.catalogue.keeping import Kept, of_row
+from central.catalogue.keeping import Kept, of_row, tell_consumers
 from central.catalogue.published import newest_release
 from central.catalogue.rules import Severity, look, rules_needing
 from central.catalogue.rules.rule import Needs
@@ -43,10 +45,11 @@ def release(turn: Turn, told: Release) -> dict[str, Any]:
     number = newest_release(turn.connection) + 1
     left_out: list[dict[str, Any]] = []
     taken = 0
+    overlaps_until = _overlap(turn, told.overlap_days)
     for page in _due(turn):
         good, bad = _sorted_out(turn, page)
         left_out += bad
-        _take(turn, number, good)
+        _take(turn, number, good, overlaps_until)
         taken += len(good)
     _mark_released(turn, number)
     head = _head(turn, number, told.note)
@@ -137,15 +140,41 @@ def _sorted_out(turn: Turn, page: Sequence[Kept]) -> tuple[list[Kept], list[dict
     return good, bad
 
 
-def _take(turn: Turn, number: int, good: Sequence[Kept]) -> None:
+def _overlap(turn: Turn, days: int | None) -> int | None:
+    """Until when live grants follow the version before; None = not at all."""
+    days = turn.profile.catalogue.contract_overlap_days if days is None else days
+    calendar = turn.profile.calendar
+    return calendar.begin_of(calendar.day_of(turn.now_us) + timedelta(days=days)) if days else None
+
+
+def _take(turn: Turn, number: int, good: Sequence[Kept], overlaps_until: int | None) -> None:
     if not good:
         return
     c, codes = RELEASED.c, [each.code for each in good]
+    changed = touched(turn.connection, [(each.code, each.entry) for each in good])
+    _tell(turn, [each for each in good if each.code in changed], changed, overlaps_until)
     turn.connection.execute(
         update(RELEASED).where(c.code.in_(codes), c.until_release.is_(None)).values(until_release=number)
     )
-    rows = [{"code": each.code, "since_release": number, "version": each.version} for each in good]
+    rows = [
+        {
+            "code": each.code,
+            "since_release": number,
+            "version": each.version,
+            "contract_us": overlaps_until if each.code in changed else None,
+        }
+        for each in good
+    ]
     turn.connection.execute(insert(RELEASED), rows)
+
+
+def _tell(turn: Turn, good: Sequence[Kept], changed: Mapping[str, str], at_us: int | None) -> None:
+    """Whoever receives something that becomes otherwise hears from when on (SD17.2)."""
+    when = f"from {turn.profile.calendar.local(at_us):%Y-%m-%d %H:%M} on" if at_us else "from now on"
+    for each in good:
+        said = f"{when} version {each.version} of {each.entry.name} is followed: {changed[each.code]}"
+        tell_consumers(turn, each.code, "changed", said)
+        turn.record("contract_changed", code=each.code, version=each.version, from_us=at_us or turn.now_us)
 
 
 def _mark_released(turn: Turn, number: int) -> None:

@@ -156,7 +156,9 @@ def trust_clock(context: typer.Context, reason: told.Why) -> None:
 
 def _row(each: dict[str, Any]) -> tuple[str, ...]:
     fields = ("grant", "state", "consumer", "resource", "name", "mode", "version")
-    return (*(str(each[name]) for name in fields), told.day(each["valid_to_us"]), each["sentence"] or "–")
+    coming = each.get("coming")
+    says = "; ".join(filter(None, (each["sentence"], told.coming(coming) if coming else "")))
+    return (*(str(each[name]) for name in fields), told.day(each["valid_to_us"]), says or "–")
 
 
 def _say(answer: dict[str, Any], as_json: bool) -> None:
@@ -175,6 +177,8 @@ def _say(answer: dict[str, Any], as_json: bool) -> None:
         say(f"  the next report of its use is due on {told.day(answer['feedback_due_us'])}")
     if changed := answer.get("changed"):
         say(f"  since {told.day(changed['since_us'])} its table is otherwise: {changed['what']}")
+    if coming := answer.get("coming"):
+        say(f"  it follows version {coming['contract']} of the resource; {told.coming(coming)}")
     if answer.get("deletes"):
         say(f"  {answer['deletes']}")
     if heard := answer.get("received"):

@@ -233,6 +233,8 @@ def inbox(
         say(f"  exchange-central share renew {each['grant']} --until YYYY-MM-DD")
     for each in page["changed"]:
         say(f"{each['grant_id']} of {each['consumer']}: since {told.day(each['since_us'])} {each['what']}")
+    for each in page["coming"]:
+        say(f"{each['grant_id']} of {each['consumer']}: {told.coming(each)}")
     for each in page["vacant"]:
         say(f"{each['name']} ({each['department']}) has no resource administrator")
     if page["next"]:

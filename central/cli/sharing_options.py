@@ -124,3 +124,9 @@ def _mask_text(mask: dict[str, Any]) -> str:
 def day(at_us: int) -> str:
     """A last day for people: the moment after it is the end."""
     return f"{datetime.fromtimestamp((at_us - 1) / 1_000_000, UTC).astimezone():%Y-%m-%d}" if at_us else "–"
+
+
+def coming(said: dict[str, Any]) -> str:
+    """Another version of a resource that a grant will follow."""
+    when = f"{datetime.fromtimestamp(said['at_us'] / 1_000_000, UTC).astimezone():%Y-%m-%d %H:%M}"
+    return f"from {when} on version {said['version']} is followed: {said['what']}"

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from central import audit
+from central.catalogue.published import moment
 from central.delivery import calls, cursor, keys, sent
 from central.delivery.cursor import Cursor, Place, Standing
 from central.delivery.lens import Lens
@@ -172,6 +173,8 @@ def _judged(connection: Connection, ticket: calls.Ticket, order: Order) -> calls
         raise Withheld(why.sentence, where=now.grant, fix=why.fix)
     if now.version != order.permit.version:
         raise Outdated("the grant was changed meanwhile", where=now.grant)
+    if moment(connection, now.resource, held.now_us) != order.lens.moment:
+        raise Outdated("another release is in force meanwhile, or a contract's day has come", where=now.grant)
     return held
 
 

@@ -32,6 +32,7 @@ from central.delivery.stretch import (
     stretch,
 )
 from central.ledger import Damaged
+from central.sharing.contract import Contract
 from central.sharing.permits import Permit, permit
 from central.store import now_us, reading, writing
 from central.store.names import room_of
@@ -74,7 +75,8 @@ class Step:
     """The grant as it was seen."""
     reason: str = ""
     """Why the generation under way was begun."""
-    resource_name: str = ""
+    contract: Contract | None = None
+    """What it follows of the catalogue."""
     deletes: str = ""
     """What the consumer is to know of deletes at the source."""
     dispatch: Dispatch | None = None
@@ -216,7 +218,7 @@ class Courier:
             return why
         try:
             _ = self._signer
-            lens = self._lens = self._lenses.of(connection, granted)
+            lens = self._lens = self._lenses.of(connection, granted, now)
         except ExchangeError as error:
             return replace(Standing.of(error), state=str(getattr(error, "state", State.PAUSED)))
         if lens is None:
@@ -356,8 +358,8 @@ class Courier:
         return self._post.signer
 
     def _said(self, standing: Standing, dispatch: Dispatch | None = None, *, more: bool = False) -> Step:
-        name = self._lens.resource_name if self._lens else ""
+        contract = self._lens.contract if self._lens else None
         order = self._order
         followed = self._ahead or (order.followed if order else None)
         source_seq = dispatch.message.source_seq if dispatch else followed.source_seq if followed else 0
-        return Step(standing, self._permit, self._reason, name, self._deletes, dispatch, source_seq, more)
+        return Step(standing, self._permit, self._reason, contract, self._deletes, dispatch, source_seq, more)

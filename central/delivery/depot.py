@@ -146,8 +146,9 @@ class Depot:
             if visit is None:
                 continue
             lane = self._enter(visit, seen)
-            if not seen.may_flow:
+            if not seen.may_flow or (lane.under and lane.under != seen.under):
                 visit.drop(lane)
+            lane.under = seen.under
             if lane.seen != seen.key or self._is_due(lane):
                 lane.seen = seen.key
                 self.wake([lane])

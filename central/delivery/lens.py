@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from central.catalogue.entry import ShareType
-from central.catalogue.published import Published, newest_release, published, version_in_force
+from central.catalogue.published import moment
 from central.ledger import shape_of
+from central.sharing.contract import Contract, contract_of
 from central.sharing.permits import Permit
-from proto.errors import ExchangeError, Refused, SchemaHold
+from proto.errors import ExchangeError, SchemaHold
 from proto.schema import TableSchema
 from proto.view import BoundView, View
 
@@ -23,11 +23,21 @@ class Lens:
     bound: BoundView
     fingerprint: bytes
     """Differs whenever anything differs that the consumer could see."""
-    release: int
-    """Of the catalogue, in force when it was made."""
-    resource_name: str
+    contract: Contract
+    moment: tuple[int, int, int]
+    """Of the catalogue, when it was made (:func:`central.catalogue.published.moment`)."""
     left_out: tuple[str, ...]
     """Columns that the terms name and the catalogue does not let out."""
+
+    @property
+    def release(self) -> int:
+        """Of the catalogue, in force when it was made."""
+        return self.contract.release
+
+    @property
+    def resource_name(self) -> str:
+        """As people call it."""
+        return self.contract.entry.name
 
     @property
     def stored(self) -> TableSchema:
@@ -39,27 +49,27 @@ class Lenses:
     """Makes the lens of one grant, anew when its terms, the catalogue or the table changed."""
 
     def __init__(self) -> None:
-        self._made: tuple[tuple[int, int, int, bytes], Lens] | None = None
+        self._made: tuple[tuple[object, ...], Lens] | None = None
 
-    def of(self, connection: Connection, permit: Permit) -> Lens | None:
+    def of(self, connection: Connection, permit: Permit, now_us: int) -> Lens | None:
         """The lens of *permit* now; None while the provider has sent no row of the table.
 
         Raises Refused when the resource is not in the catalogue, SchemaHold when the grant does not fit its table.
         """
-        release = newest_release(connection)
         shape = shape_of(connection, permit.stream, permit.table)
         if shape is None:
             return None
         # A suspended or withdrawn entry ends at once, not with the next release.
-        version = version_in_force(connection, permit.resource)
-        now = (permit.version, release, version, shape.fingerprint)
+        at = moment(connection, permit.resource, now_us)
+        now = (permit.version, at, shape.fingerprint)
         if self._made is None or self._made[0] != now:
-            self._made = now, _lens(permit, published(connection, permit.resource), shape)
+            self._made = now, _lens(permit, contract_of(connection, permit, now_us), shape, at)
         return self._made[1]
 
 
-def _lens(permit: Permit, found: Published, shape: TableSchema) -> Lens:
-    columns, left_out = _allowed(permit, found)
+def _lens(permit: Permit, found: Contract, shape: TableSchema, at: tuple[int, int, int]) -> Lens:
+    columns = found.shown(permit.terms)
+    left_out = tuple(name for name in permit.terms.items if name not in columns)
     view = View.from_json(
         {
             "columns": list(columns),
@@ -74,18 +84,4 @@ def _lens(permit: Permit, found: Published, shape: TableSchema) -> Lens:
         raise SchemaHold(permit.table, error.what, where=f"{permit.grant} {error.where}", fix=fix) from error
     said = (view.fingerprint, shape.fingerprint, bound.schema.fingerprint, permit.secret)
     fingerprint = hashlib.sha256(b"".join(said)).digest()[:16]
-    return Lens(bound, fingerprint, found.release, found.entry.name, left_out)
-
-
-def _allowed(permit: Permit, found: Published) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The columns that may go, and those that the terms name all the same (SD05.2)."""
-    items = found.entry.columns
-    chosen = permit.terms.items
-    if permit.terms.is_directed:
-        return chosen, ()
-    may_go = tuple(
-        name for name in chosen if name in items and items[name].share_type is not ShareType.NOT_SHARED
-    )
-    if not may_go:
-        raise Refused("the catalogue shares none of the granted items", where=permit.grant)
-    return may_go, tuple(name for name in chosen if name not in may_go)
+    return Lens(bound, fingerprint, found, at, left_out)

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from sqlalchemy import Engine, and_, bindparam, select, update
 
 from central.catalogue.entry import DELIVERED
-from central.catalogue.published import newest_release
+from central.catalogue.published import moment_of
 from central.delivery import calls
 from central.delivery.recalls import Recalling, open_recalls
 from central.delivery.visit import Lane
@@ -36,6 +36,7 @@ _GRANTS: Final = (
         TABLE_HOLDS.c.state.label("hold"),
         TABLE_HOLDS.c.after_seq,
         NowUs().label("now"),
+        *(each.label(f"at_{n}") for n, each in enumerate(moment_of(GRANTS.c.resource, NowUs()))),
     )
     .join(APPLIED, APPLIED.c.stream == GRANTS.c.stream, isouter=True)
     .join(TABLE_HOLDS, _HOLD, isouter=True)
@@ -62,6 +63,8 @@ class Seen:
     may_flow: bool
     key: tuple[object, ...]
     """Differs when there may be something to do."""
+    under: tuple[object, ...]
+    """Of the catalogue: what was made under another one is not sent any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ def look(engine: Engine, consumers: list[str]) -> Sight:
     """Everything about *consumers* that could change what is delivered to them."""
     asked = {"some": consumers}
     with reading(engine) as connection:
-        moment, release = now_us(connection), newest_release(connection)
+        moment = now_us(connection)
         recalls = open_recalls(connection, consumers)
         recalled = {each.grant for each in recalls}
         rows = connection.execute(_GRANTS, asked).all()
@@ -87,8 +90,9 @@ def look(engine: Engine, consumers: list[str]) -> Sight:
     for row in rows:
         phase = (row.now >= row.valid_from_us) + (row.now >= row.valid_to_us)
         may_flow = phase == 1 and row.state in FLOWING and row.grant_id not in recalled
-        key = (row.version, row.state, phase, may_flow, release, row.seq, row.hold, row.after_seq)
-        grants.append(Seen(row.grant_id, row.consumer, row.stream, may_flow, key))
+        under = (row.at_0, row.at_1, row.at_2)
+        key = (row.version, row.state, phase, may_flow, under, row.seq, row.hold, row.after_seq)
+        grants.append(Seen(row.grant_id, row.consumer, row.stream, may_flow, key, under))
     return Sight(moment, tokens, grants, recalls)
 
 

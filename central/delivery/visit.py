@@ -71,6 +71,8 @@ class Lane:
     not_before_s: float = 0.0
     seen: tuple[object, ...] = ()
     """What the last look found of its grant."""
+    under: tuple[object, ...] = ()
+    """And of the catalogue."""
     standing: Standing = field(default_factory=Standing)
     written_down: tuple[Standing, int] | None = None
     told: tuple[object, ...] = ()
@@ -237,7 +239,7 @@ class Visit:
         said = granted(step)
         if said is None:
             return
-        key = (said.version, said.state, said.sentence, said.valid_to_us)
+        key = (said.version, said.state, said.sentence, said.valid_to_us, said.contract, said.change)
         with self.lock:
             if key != lane.told:
                 lane.told = key
@@ -264,16 +266,21 @@ def granted(step: Step) -> exchange_pb2.Granted | None:
     sentence = f"{sentence} — {fix}" if sentence and fix else sentence
     if state in FLOWING and step.deletes:
         sentence = "; ".join(filter(None, (sentence, step.deletes)))
+    contract = step.contract
+    coming = contract.coming if contract and state in FLOWING else None
     return exchange_pb2.Granted(
         grant=permit.grant,
         version=permit.version,
         state=state,
         sentence=sentence,
         resource=permit.resource,
-        resource_name=step.resource_name,
+        resource_name=contract.entry.name if contract else "",
         stream=permit.stream,
         table=permit.table,
         valid_to_us=permit.valid_to_us,
         purpose=permit.terms.purpose,
         withdraw=permit.terms.at_end == "withdraw" and state in {"expired", "revoked"},
+        contract=contract.version if contract else 0,
+        change=coming.what if coming else "",
+        change_us=coming.at_us if coming else 0,
     )

@@ -64,5 +64,7 @@ class CataloguePolicy(Section):
     """Platform levels that file their catalogue upward (Art. 9)."""
     uncatalogued: Literal["hold", "note"] = "hold"
     """A table or column the catalogue does not know: the node keeps it back, or lets it leave."""
+    contract_overlap_days: int = Field(ge=0, le=366)
+    """Calendar days in which live grants still follow the version before, when a release changes what they receive."""
     dictionary_version: str
     """Of the lists above; every entry notes which one it was checked against."""

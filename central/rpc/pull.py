@@ -135,7 +135,8 @@ class PullService:
                 for message in _parts(item):
                     if visit.was_dropped:
                         raise Transient(
-                            "a grant ended while a delivery of it was under way", where=visit.consumer
+                            "a grant ended or became another while a delivery of it was under way",
+                            where=visit.consumer,
                         )
                     await context.write(message)
                 self._depot.wake(visit.written())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any, Final, Literal
 
 from pydantic import Field
 from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select
 
+from central.catalogue.contracts import announced, followed
 from central.catalogue.drifting import open_changes
 from central.catalogue.entry import DELIVERED
 from central.catalogue.reported import deletes_of
@@ -121,6 +123,7 @@ def inbox(turn: Turn, wanted: Inbox) -> dict[str, Any]:
         page.append({**shown, **about, "mode": row.mode, "request_kind": row.request_kind})
     following = f"{page[-1]['due_us']}/{page[-1]['request']}" if len(rows) > wanted.most else ""
     about = {"ending": _ending(turn), "vacant": _vacant_for(turn), "changed": _changed(turn)}
+    about["coming"] = _coming(turn)
     return {"waiting": page, "next": following, **about}
 
 
@@ -148,7 +151,12 @@ def grants(turn: Turn, wanted: Grants) -> dict[str, Any]:
     query = query.order_by(table.created_us.desc(), table.grant_id.desc()).limit(wanted.most + 1)
     rows = turn.connection.execute(query).all()
     names = _names(turn, {row.resource for row in rows})
-    page = [{**grant_form(row), "name": names.get(row.resource, "")} for row in rows[: wanted.most]]
+    shown = rows[: wanted.most]
+    coming = coming_of(turn, shown)
+    page = [
+        {**grant_form(row), "name": names.get(row.resource, ""), "coming": coming.get(row.grant_id)}
+        for row in shown
+    ]
     return {"grants": page, "next": page[-1]["grant"] if len(rows) > wanted.most else ""}
 
 
@@ -166,6 +174,7 @@ def grant(turn: Turn, wanted: OneGrant) -> dict[str, Any]:
     about = {
         "refusal": permit(turn.connection, row.grant_id).refusal(turn.now_us),
         "changed": open_changes(turn.connection, {row.resource}).get(row.resource),
+        "coming": coming_of(turn, [row]).get(row.grant_id),
     }
     return {**grant_form(row), **said, **about}
 
@@ -267,13 +276,41 @@ def _ending(turn: Turn) -> list[dict[str, Any]]:
 
 def _changed(turn: Turn) -> list[dict[str, Any]]:
     """What the department receives and is otherwise at its provider than the catalogue says (Art. 17)."""
-    table = GRANTS.c
-    query = select(table.grant_id, table.resource, table.consumer).where(
-        table.department == turn.actor.department, table.state.in_(LIVE)
-    )
-    rows = turn.connection.execute(query.order_by(table.grant_id)).all()
+    rows = _received_rows(turn)
     changed = open_changes(turn.connection, {row.resource for row in rows})
-    return [{**row._mapping, **changed[row.resource]} for row in rows if row.resource in changed]
+    return [{**_short(row), **changed[row.resource]} for row in rows if row.resource in changed]
+
+
+def _coming(turn: Turn) -> list[dict[str, Any]]:
+    """What the department receives and will be another version, with the day (SD17.2)."""
+    rows = _received_rows(turn)
+    coming = coming_of(turn, rows)
+    return [{**_short(row), **coming[row.grant_id]} for row in rows if row.grant_id in coming]
+
+
+def coming_of(turn: Turn, rows: Sequence[Row[Any]]) -> dict[str, dict[str, Any]]:
+    """By grant: which version of its resource it follows, and which one from when on, where that is announced."""
+    codes = announced(turn.connection, {row.resource for row in rows}, turn.now_us)
+    found = {}
+    for row in rows:
+        at = (
+            followed(turn.connection, row.resource, row.release, turn.now_us)
+            if row.resource in codes
+            else None
+        )
+        if at is not None and at.coming is not None and row.state in LIVE:
+            found[row.grant_id] = {"contract": at.version, **asdict(at.coming)}
+    return found
+
+
+def _received_rows(turn: Turn) -> Sequence[Row[Any]]:
+    table = GRANTS.c
+    query = select(GRANTS).where(table.department == turn.actor.department, table.state.in_(LIVE))
+    return turn.connection.execute(query.order_by(table.grant_id)).all()
+
+
+def _short(row: Row[Any]) -> dict[str, Any]:
+    return {"grant_id": row.grant_id, "resource": row.resource, "consumer": row.consumer}
 
 
 def _vacant_for(turn: Turn) -> list[dict[str, Any]]:

@@ -16,11 +16,11 @@ from typing import Any, Final
 from pydantic import Field
 from sqlalchemy import insert
 
-from central.catalogue.entry import Entry, Mode, ShareType
-from central.catalogue.published import published
+from central.catalogue.entry import Mode
 from central.ledger import held_table, shape_of
 from central.people import Turn
 from central.sharing.asked import view_form
+from central.sharing.contract import Unshared, contract_of
 from central.sharing.permits import NotGranted, Permit
 from central.sharing.use import count_rows, demand_use, grant_of, rows_left
 from central.store.log import QUERIED
@@ -122,14 +122,15 @@ def query(turn: Turn, wanted: Ask) -> dict[str, Any]:
 
 def open_table(turn: Turn, found: Permit) -> Opened:
     """The platform's table behind a grant, seen through it. Raises NotGranted when the catalogue lets it out no more."""
-    entry, terms = published(turn.connection, found.resource).entry, found.terms
+    terms = found.terms
     shape_now = shape_of(turn.connection, found.stream, found.table)
     if shape_now is None:
         raise NotGranted("nothing of its table is on the platform", where=found.resource)
-    shown = tuple(item for item in terms.items if terms.is_directed or _is_shared(entry, item))
+    try:
+        shown = contract_of(turn.connection, found, turn.now_us).shown(terms)
+    except Unshared as error:
+        raise NotGranted(error.what, where=found.resource, fix=error.fix) from error
     left_out = tuple(item for item in terms.items if item not in shown)
-    if not shown:
-        raise NotGranted("the catalogue shares none of its items any more", where=found.resource)
     masks = {column: mask for column, mask in terms.masks.items() if column in shown}
     narrowed = terms.model_copy(update={"items": shown, "masks": masks})
     view = View.from_json(view_form(narrowed)).bind(shape_now, found.secret)
@@ -180,11 +181,6 @@ def texts(frame: bytes, schema: TableSchema) -> list[str | None]:
     return [
         None if data is None else to_text(kind, data) for kind, data in zip(schema.kinds, fields, strict=True)
     ]
-
-
-def _is_shared(entry: Entry, column: str) -> bool:
-    item = entry.columns.get(column)
-    return item is not None and item.share_type is not ShareType.NOT_SHARED
 
 
 def _value(kind: Kind, text: str, column: str) -> bytes:

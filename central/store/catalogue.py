@@ -140,5 +140,7 @@ RELEASED: Final = Table(
     key("since_release", is_number=True),
     number("version"),
     maybe("until_release"),
+    # Until then live grants follow the version before it; nothing = at once.
+    maybe("contract_us"),
     Index("central_catalogue_released_until", "until_release"),
 )

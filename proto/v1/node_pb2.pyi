@@ -147,7 +147,7 @@ class StreamReport(_message.Message):
     def __init__(self, stream: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., position: _Optional[str] = ..., captured_seq: _Optional[int] = ..., acknowledged_seq: _Optional[int] = ..., waiting_batches: _Optional[int] = ..., waiting_bytes: _Optional[int] = ..., source_lag_us: _Optional[int] = ..., push_lag_us: _Optional[int] = ..., marker_us: _Optional[int] = ..., retained_log_bytes: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., rows_per_s: _Optional[float] = ..., bytes_per_s: _Optional[float] = ..., tables: _Optional[_Iterable[_Union[TableReport, _Mapping]]] = ..., read_us: _Optional[int] = ..., full_in_us: _Optional[int] = ..., horizon: _Optional[str] = ...) -> None: ...
 
 class ReceivedReport(_message.Message):
-    __slots__ = ("grant", "state", "code", "sentence", "fix", "version", "resource", "resource_name", "stream", "table", "purpose", "valid_to_us", "generation", "seq", "source_seq", "receipt", "rows", "bytes", "last_commit_us", "received_us", "proven_us", "rows_copied", "rows_expected", "place", "imports")
+    __slots__ = ("grant", "state", "code", "sentence", "fix", "version", "resource", "resource_name", "stream", "table", "purpose", "valid_to_us", "generation", "seq", "source_seq", "receipt", "rows", "bytes", "last_commit_us", "received_us", "proven_us", "rows_copied", "rows_expected", "place", "imports", "contract", "change", "change_us")
     GRANT_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
@@ -173,6 +173,9 @@ class ReceivedReport(_message.Message):
     ROWS_EXPECTED_FIELD_NUMBER: _ClassVar[int]
     PLACE_FIELD_NUMBER: _ClassVar[int]
     IMPORTS_FIELD_NUMBER: _ClassVar[int]
+    CONTRACT_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_US_FIELD_NUMBER: _ClassVar[int]
     grant: str
     state: str
     code: str
@@ -198,7 +201,10 @@ class ReceivedReport(_message.Message):
     rows_expected: int
     place: str
     imports: _containers.RepeatedCompositeFieldContainer[ImportReport]
-    def __init__(self, grant: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., version: _Optional[int] = ..., resource: _Optional[str] = ..., resource_name: _Optional[str] = ..., stream: _Optional[str] = ..., table: _Optional[str] = ..., purpose: _Optional[str] = ..., valid_to_us: _Optional[int] = ..., generation: _Optional[int] = ..., seq: _Optional[int] = ..., source_seq: _Optional[int] = ..., receipt: _Optional[str] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., last_commit_us: _Optional[int] = ..., received_us: _Optional[int] = ..., proven_us: _Optional[int] = ..., rows_copied: _Optional[int] = ..., rows_expected: _Optional[int] = ..., place: _Optional[str] = ..., imports: _Optional[_Iterable[_Union[ImportReport, _Mapping]]] = ...) -> None: ...
+    contract: int
+    change: str
+    change_us: int
+    def __init__(self, grant: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., sentence: _Optional[str] = ..., fix: _Optional[str] = ..., version: _Optional[int] = ..., resource: _Optional[str] = ..., resource_name: _Optional[str] = ..., stream: _Optional[str] = ..., table: _Optional[str] = ..., purpose: _Optional[str] = ..., valid_to_us: _Optional[int] = ..., generation: _Optional[int] = ..., seq: _Optional[int] = ..., source_seq: _Optional[int] = ..., receipt: _Optional[str] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., last_commit_us: _Optional[int] = ..., received_us: _Optional[int] = ..., proven_us: _Optional[int] = ..., rows_copied: _Optional[int] = ..., rows_expected: _Optional[int] = ..., place: _Optional[str] = ..., imports: _Optional[_Iterable[_Union[ImportReport, _Mapping]]] = ..., contract: _Optional[int] = ..., change: _Optional[str] = ..., change_us: _Optional[int] = ...) -> None: ...
 
 class ImportReport(_message.Message):
     __slots__ = ("name", "state", "code", "sentence", "fix", "generation", "seq")

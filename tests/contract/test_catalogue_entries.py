@@ -297,10 +297,10 @@ def test_a_grant_on_a_withdrawn_resource_ends(people):
     lenses = Lenses()
     with writing(people.store.engine) as connection:
         grant_directly(connection, grant, "civil-node", entry, {}, days=365)
-        assert lenses.of(connection, permit(connection, grant)) is not None
+        assert lenses.of(connection, permit(connection, grant), now_us(connection)) is not None
     people.do("suspend", "liu-yang", code=entry.code, opinion="结构变化")
     with writing(people.store.engine) as connection, pytest.raises(Refused, match="sharing catalogue"):
-        lenses.of(connection, permit(connection, grant))
+        lenses.of(connection, permit(connection, grant), now_us(connection))
     settle(people.store.engine, people.profile)
     with reading(people.store.engine) as connection:
         assert permit(connection, grant).state == "active"

@@ -64,8 +64,11 @@ def entry_of(code: str, stream: str, table: str, columns: Sequence[str], **other
     return Entry(**{**fields, **other})
 
 
-def put_in_force(connection: Connection, *entries: Entry) -> int:
-    """A new release with these entries added to what was in force; returns its number."""
+def put_in_force(connection: Connection, *entries: Entry, contract_us: int | None = None) -> int:
+    """A new release with these entries added to what was in force; returns its number.
+
+    With *contract_us* live grants follow the versions before until then.
+    """
     release, now = newest_release(connection) + 1, now_us(connection)
     row = {"release": release, "at_us": now, "who": "test", "note": "", "document": b"{}", "signature": b""}
     connection.execute(insert(RELEASES), row)
@@ -76,9 +79,8 @@ def put_in_force(connection: Connection, *entries: Entry) -> int:
         connection.execute(insert(ENTRIES), _row(entry, version, now))
         open_ones = (RELEASED.c.code == entry.code, RELEASED.c.until_release.is_(None))
         connection.execute(update(RELEASED).where(*open_ones).values(until_release=release))
-        connection.execute(
-            insert(RELEASED), {"code": entry.code, "since_release": release, "version": version}
-        )
+        taken = {"code": entry.code, "since_release": release, "version": version}
+        connection.execute(insert(RELEASED), {**taken, "contract_us": contract_us})
     return release
 
 

@@ -21,11 +21,15 @@ Number = Annotated[int, typer.Argument(help="Its number; 0 = the newest.", min=0
 def release(
     context: typer.Context,
     note: Annotated[str, typer.Option("--note", help="In a few words.")] = "",
+    overlap_days: Annotated[
+        int | None,
+        typer.Option("--overlap-days", help="How long grants follow the version before; 0 = not.", min=0),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make the next signed release of everything published; what lacks an element is left out and named (Art. 16)."""
     with counter(context) as desk:
-        answer = desk.do("catalogue.release", note=note)
+        answer = desk.do("catalogue.release", note=note, overlap_days=overlap_days)
     if as_json:
         say_json(answer)
         return
