@@ -143,4 +143,5 @@ RELEASED: Final = Table(
     # Until then live grants follow the version before it; nothing = at once.
     maybe("contract_us"),
     Index("central_catalogue_released_until", "until_release"),
+    Index("central_catalogue_released_contract", "contract_us"),
 )

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import update
+from sqlalchemy import bindparam, select, update
 
 from central.ca import make_authority
 from central.catalogue.node_part import NodeParts
 from central.catalogue.published import newest_release, published, published_of
 from central.catalogue.releasing import verify_kept
-from central.store import reading, writing
-from central.store.catalogue import ENTRIES
+from central.people.office import actor
+from central.store import now_us, reading, writing
+from central.store.catalogue import ENTRIES, RELEASED
 from proto.catalogue import Head, NodeCatalogue, canonical, entries_of, head_line, verify_node, verify_release
 from proto.errors import Diverged, Refused
 from proto.signing import SignatureWrong
 from tests.support.bureaucracy import Bureaucracy
+from tests.support.shares import grant_directly
 from tests.support.stores import Store
 
 pytest_plugins = ["tests.support.stores"]
+_IN_FORCE = select(RELEASED).where(
+    RELEASED.c.until_release.is_(None), RELEASED.c.code.in_(bindparam("codes", expanding=True))
+)
 
 
 @pytest.fixture
@@ -216,3 +222,61 @@ def test_other_rooms_see_what_is_in_force(people):
     people.do("withdraw", "liu-yang", code=entry.code, opinion="停用")
     with reading(people.store.engine) as connection, pytest.raises(Refused, match="sharing catalogue"):
         published(connection, entry.code)
+
+
+def _next_version(people: Bureaucracy, entry: Any, *columns: str) -> None:
+    """The same entry with these items, published."""
+    kept = tuple(item for item in entry.items if item.column in columns)
+    changed = entry.model_copy(update={"items": kept})
+    people.draft(changed)
+    people.publish_rest(entry.code)
+
+
+def test_grants_are_told_the_day_of_another_contract(people):
+    """A release that changes what somebody receives says from when on, by the policy or as its maker says (SD17.2)."""
+    entry, other = people.entry(1), people.entry(2)
+    people.publish(entry, other)
+    people.release()
+    grant = f"G-{people.number}"
+    with writing(people.store.engine) as connection:
+        grant_directly(connection, grant, "civil-node", entry, {}, days=365, department=people.civil)
+    people.do("read_notices", "zhou-min")
+    _next_version(people, entry, "id_no", "name")
+    _next_version(people, other, "id_no", "name")
+    people.release()
+    calendar = people.profile.calendar
+    with reading(people.store.engine) as connection:
+        now = now_us(connection)
+        found = {
+            row.code: row.contract_us
+            for row in connection.execute(_IN_FORCE, {"codes": [entry.code, other.code]})
+        }
+    days = timedelta(days=people.profile.catalogue.contract_overlap_days)
+    assert found == {entry.code: calendar.begin_of(calendar.day_of(now) + days), other.code: None}
+
+    notices = [each["sentence"] for each in people.do("notices", "zhou-min")]
+    assert any("without born" in each and "version 2" in each for each in notices), notices
+    turn_of = people.desk.do(
+        "grant.show", {"grant": grant}, lambda c: actor(c, people.called("liu-yang"), "certificate")
+    )
+    assert turn_of["coming"]["contract"] == 1
+    assert (turn_of["coming"]["version"], turn_of["coming"]["at_us"]) == (2, found[entry.code])
+    assert "without born" in turn_of["coming"]["what"]
+    listed = people.desk.do(
+        "grant.list", {"resource": entry.code}, lambda c: actor(c, people.called("liu-yang"), "certificate")
+    )
+    assert listed["grants"][0]["coming"] == turn_of["coming"]
+
+
+def test_a_release_may_let_nothing_overlap(people):
+    """``--overlap-days 0``: the next version is followed at once."""
+    entry = people.entry(1)
+    people.publish(entry)
+    people.release()
+    with writing(people.store.engine) as connection:
+        grant_directly(connection, f"G-{people.number}", "civil-node", entry, {}, department=people.civil)
+    _next_version(people, entry, "id_no", "name")
+    people.do("release", "liu-yang", note="", overlap_days=0)
+    with reading(people.store.engine) as connection:
+        [row] = connection.execute(_IN_FORCE, {"codes": [entry.code]}).all()
+    assert (row.version, row.contract_us) == (2, None)

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from central.catalogue.entry import ShareType
 from central.delivery import Depot, calls
 from central.delivery.figures import delivered
 from central.store import now_us, reading, writing
+from proto import codec
 from proto.errors import Refused
 from proto.v1 import exchange_pb2
 from tests.support.central import eventually
 from tests.support.granting import PERSON, Share, ShareMaker
+from tests.support.shares import entry_of, put_in_force
 from tests.support.tables import inserts
 
 pytest_plugins = ["tests.support.stores", "tests.support.granting"]
@@ -93,4 +96,30 @@ def test_a_receipt_for_another_delivery_is_refused(one: Share, depot: Depot):
     said = exchange_pb2.Received(grant=one.grant, generation=1, seq=1, digest=bytes(32))
     with pytest.raises(Refused, match="another delivery"):
         visit.receipt(said)
+    depot.close(visit)
+
+
+def test_what_was_made_ready_before_a_release_is_not_sent_after_it(one: Share, depot: Depot):
+    """A delivery on record that waits to be written holds what the release closes: it is made anew (SD05.2)."""
+    visit = depot.open(one.consumer, hello(), lambda: None)
+    eventually(lambda: len(visit.lanes[one.grant].unacknowledged), 1)
+    columns = [column.name for column in PERSON.columns]
+    closed = entry_of(
+        one.entry.code, one.node.stream, PERSON.name, columns, share={"phone": ShareType.NOT_SHARED}
+    )
+    with writing(one.store.engine) as connection:
+        put_in_force(connection, closed)
+    depot.look()
+    sent = bytearray()
+
+    def written() -> bytes:
+        while (item := visit.take()) is not None:
+            if item.dispatch is not None:
+                batch = codec.decode(item.dispatch.message.header, item.dispatch.payload)
+                sent.extend(b"".join(delta.inserts.data + delta.upserts.data for delta in batch.deltas))
+            depot.wake(visit.written())
+        return bytes(sent)
+
+    eventually(lambda: "张三".encode() in written())
+    assert b"138" not in written()
     depot.close(visit)

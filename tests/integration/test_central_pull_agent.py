@@ -12,7 +12,7 @@ import pytest
 
 from central.delivery import recall
 from central.delivery.recalls import open_recalls
-from central.store import reading, writing
+from central.store import now_us, reading, writing
 from proto import frames
 from proto.batch import Delta, Frames
 from proto.values import Kind
@@ -20,7 +20,7 @@ from tests.support.central import TestCentral, eventually, inserts, running
 from tests.support.consumer import Consumer
 from tests.support.deliveries import platform_shows
 from tests.support.pulling import PEOPLE, Provider, figure, granted
-from tests.support.shares import change_grant
+from tests.support.shares import change_grant, put_in_force
 
 FAMILY = {"op": "starts with", "column": "name", "prefix": "张"}
 
@@ -117,6 +117,32 @@ def test_an_end_with_withdrawal_and_a_recall_empty_the_table(central, consumer):
             return len(open_recalls(connection, ["civil"]))
 
     eventually(unanswered, 0)
+
+
+def test_another_version_is_announced_with_its_day_and_comes_then(central, consumer):
+    """The consumer knows beforehand what becomes different and when; at that moment its table is another one (SD17.2)."""
+    provider = Provider(central)
+    provider.people(1, 30)
+    grant, entry = granted(central, "civil")
+    consumer.start()
+    equal(central, consumer, grant)
+    with writing(central.engine) as connection:
+        day = now_us(connection) + 6_000_000
+        shorter = entry.model_copy(update={"items": entry.items[:1]})
+        put_in_force(connection, shorter, contract_us=day)
+    eventually(lambda: consumer.received.grants()[grant].coming, "without name (信息项name)")
+    told = consumer.received.grants()[grant]
+    assert (told.contract, told.coming_us, told.generation) == (1, day, 1)
+    provider.people(31, 32)
+    equal(central, consumer, grant)
+
+    eventually(lambda: consumer.received.grants()[grant].contract, 2)
+    with reading(central.engine) as connection:
+        assert now_us(connection) >= day
+    eventually(lambda: sorted(consumer.rows(grant)), [(number,) for number in range(1, 33)])
+    told = consumer.received.grants()[grant]
+    assert (told.coming, told.coming_us, told.generation) == ("", 0, 2)
+    assert told.schema is not None and [each.name for each in told.schema.columns] == ["id"]
 
 
 def _rows(consumer: Consumer, grant: str) -> list[tuple[Any, ...]]:

@@ -91,6 +91,8 @@ def grant_directly(
     entry: Entry,
     terms: Mapping[str, Any],
     days: float = 30,
+    *,
+    department: str = "",
 ) -> None:
     """An active grant of *entry* to the node *consumer*; *terms* over the usual ones."""
     now, binding = now_us(connection), entry.binding
@@ -108,7 +110,7 @@ def grant_directly(
         "version": 1,
         "state": "active",
         "consumer": consumer,
-        "department": credit_code(2),
+        "department": department or credit_code(2),
         "resource": entry.code,
         "entry_version": 1,
         "release": newest_release(connection),

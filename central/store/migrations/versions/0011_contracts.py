@@ -16,3 +16,6 @@ def upgrade() -> None:
     # ALTER TABLE is not translated to where SQLite has no schemas.
     schema = None if op.get_bind().dialect.name == "sqlite" else SCHEMA
     op.add_column("central_catalogue_released", sa.Column("contract_us", sa.BigInteger), schema=schema)
+    op.create_index(
+        "central_catalogue_released_contract", "central_catalogue_released", ["contract_us"], schema=schema
+    )
