@@ -78,6 +78,8 @@ class Catalogue:
             return State.BACKING_OFF, "the platform was not heard yet: nothing leaves", self._fix()
         if part is not None and part.release and not part.binds:
             in_force += "; what it does not know leaves as well"
+        if not self.is_current:
+            in_force += "; the platform has another one, and nothing is sent before it was fetched"
         return State.RUNNING, in_force, ""
 
     def recall(self) -> None:

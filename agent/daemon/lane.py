@@ -321,7 +321,7 @@ class Lane:
     def _go_by_catalogue(self, capture: Capture) -> None:
         """Let the next session of *capture* read what may leave, and nothing else."""
         tables = self._source.tables
-        if not self._leaving.is_settled(tables):
+        while not self._leaving.is_settled(tables):
             bound = self._leaving.settle(tables, self._push.offer)
             allowed = self._source.model_copy(update={"tables": bound.tables})
             self._reader = new_source(allowed, self.exchange.mirror)

@@ -61,6 +61,7 @@ class Leaving:
         self, tables: Sequence[TableSettings], offer: Callable[[Sequence[SealedBatch]], None]
     ) -> Bound[Any]:
         """Bring the stream's tables into the state that is wanted now, and let what waits go on."""
+        self.forget()
         part = self._platform.part()
         found = bind(self._source, tables, part)
         queued = settle(self._exchange, found)

@@ -143,12 +143,16 @@ class Closing:
 
     @contextmanager
     def _renewing(self) -> Iterator[Writing]:
+        taken = False
         try:
             with self._writing() as writing:
+                before = writing.mark.epoch
                 yield writing
+                taken = writing.mark.epoch != before
         except BaseException:
-            # Perhaps it was committed, and the epoch in the database is not the one we know: the next start takes its own.
-            self._forget_epoch()
+            if taken:
+                # Perhaps it was committed all the same, and the epoch there is not the one we know: the next start takes its own.
+                self._forget_epoch()
             raise
 
     @contextmanager

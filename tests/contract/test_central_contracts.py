@@ -14,6 +14,7 @@ from central.sharing.contract import contract_of
 from central.sharing.permits import permit
 from central.store import now_us, reading, writing
 from proto import codec
+from proto.batch import SealedBatch
 from tests.support.deliveries import Pulling
 from tests.support.granting import PERSON, Share, ShareMaker
 from tests.support.shares import entry_of, grant_directly, put_in_force
@@ -85,7 +86,7 @@ def test_what_is_closed_is_in_no_byte_from_batches_recorded_before(share: ShareM
     assert CANARY.encode() not in newcomer.receiver.bytes_seen
 
 
-def codec_bytes(sealed: codec.SealedBatch) -> bytes:
+def codec_bytes(sealed: SealedBatch) -> bytes:
     """The rows of a batch."""
     return b"".join(delta.inserts.data for delta in codec.decode(sealed.header, sealed.payload).deltas)
 

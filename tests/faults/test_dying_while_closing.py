@@ -11,7 +11,7 @@ from sqlalchemy import select
 from agent.exchange import Decision, Exchange, migrate, open_exchange
 from agent.exchange.tables import tables
 from proto import codec
-from proto.batch import Head
+from proto.batch import Head, SealedBatch
 from proto.errors import Transient
 from proto.schema import TableSchema
 from tests.support.exchanges import NODE, ROOMY, STREAM, Killed, chain_of
@@ -159,10 +159,13 @@ def test_sealing_anew_is_whole_or_not_at_all(world: World) -> None:
         assert batches[-1].head == now.head
         epochs.append(now.head.epoch)
 
+    def seal(exchange: Exchange) -> None:
+        exchange.closing.seal_anew(theirs)
+
     def nothing(_: Exchange) -> None:
         """It is as the last death left it."""
 
-    deaths = every_death(world, nothing, lambda exchange: exchange.closing.seal_anew(theirs) or None, look)
+    deaths = every_death(world, nothing, seal, look)
     assert deaths >= 5
     assert epochs
     exchange = world.live()
@@ -172,7 +175,7 @@ def test_sealing_anew_is_whole_or_not_at_all(world: World) -> None:
     world.bury(exchange)
 
 
-def follows(head: Head, batches: list[codec.SealedBatch]) -> None:
+def follows(head: Head, batches: list[SealedBatch]) -> None:
     """Each batch is the next one after the one before."""
     assert batches
     for batch in batches:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from agent.daemon.catalogue import Catalogue, NeverHeard
-from agent.exchange import Catalogued, migrate, open_exchange
+from agent.daemon.leaving import Leaving
+from agent.exchange import Catalogued, Exchange, StoreLimits, migrate, open_exchange
 from agent.link import Address, Link
+from agent.sources.settings import TableSettings
 from central.ca import make_authority
 from central.store import writing
 from proto.states import State
@@ -186,3 +188,26 @@ def test_the_part_of_another_node_is_refused(central, bureau, tmp_path):
 
     with pytest.raises(NeverHeard, match="of node tax"):
         bureau.catalogue.part()
+
+
+def test_nothing_is_sent_between_hearing_of_a_release_and_going_by_it(central, bureau):
+    """What waits is let through under everything that is known, and under nothing less (SD05.2)."""
+    exchange = Exchange(bureau.engine, f"{NODE}/hr", StoreLimits(min_free_bytes=0))
+    leaving = Leaving("hr", exchange, bureau.catalogue)
+    table = TableSettings(table="public.other", columns=("id",))
+    bureau.beat()
+    assert not leaving.is_open()
+    leaving.settle([table], lambda _: None)
+    assert leaving.is_open()
+
+    number = next_release(central)
+    leaving.heard(number, "another part")
+    assert not leaving.is_open()
+    assert "nothing is sent before" in bureau.catalogue.standing[1]
+    bureau.catalogue.fetch()
+    assert bureau.catalogue.release == number
+    assert not leaving.is_open()
+    assert not leaving.is_settled([table])
+    assert leaving.settle([table], lambda _: None).reasons
+    assert leaving.is_open()
+    exchange.close()

@@ -59,7 +59,7 @@ def cards_sent(central: TestCentral) -> list[str]:
     with central.engine.connect() as connection:
         batches = connection.execute(select(LEDGER.c.header, LEDGER.c.payload).order_by(LEDGER.c.seq)).all()
     return [
-        row[1]
+        str(row[1])
         for header, payload in batches
         for delta in codec.decode(bytes(header), bytes(payload)).deltas
         if delta.schema == CARDS
