@@ -85,6 +85,24 @@ def test_what_is_received_is_shown_and_imported(
     assert code == 2 and "there is no grant G-9" in complaint
 
 
+def test_another_version_is_shown_with_its_day(agent: ReceivingAgent, platform: Platform) -> None:
+    """Before it comes: in list, show, status and as JSON; once it is followed there is nothing to announce (SD17.2)."""
+    share = begun(agent, platform)
+    said = share.granted()
+    said.contract, said.change, said.change_us = 3, "without phone (手机号)", 4_102_444_800_000_000
+    platform.send(said)
+    eventually(lambda: agent.grant()["change"], "without phone (手机号)")
+    shown = agent.do("received", "show", "G-1")
+    assert "version 3" in shown and "2100-01-01" in shown and "without phone (手机号)" in shown, shown
+    assert "without phone" in agent.do("received", "list")
+    assert "without phone" in agent.do("status")
+
+    followed = share.granted()
+    followed.contract = 4
+    platform.send(followed)
+    eventually(lambda: (agent.grant()["contract"], agent.grant()["change"]), ("4", ""))
+
+
 def test_killed_at_any_moment_it_goes_on(agent: ReceivingAgent, platform: Platform, tmp_path: Path) -> None:
     """kill -9 again and again: rows here and in the business are there once, up to the last delivery (SD12.2)."""
     share = begun(agent, platform)
