@@ -8,15 +8,21 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from agent.exchange import Decision
-from central.store.tables import LEDGER, STREAMS
+from agent.daemon.catalogue import Catalogue
+from agent.daemon.leaving import Leaving
+from agent.exchange import Catalogued, Decision
+from agent.push import Push
+from agent.sources.settings import TableSettings
+from central.store import writing
+from central.store.tables import APPLIED, LEDGER
 from proto import codec, frames
 from proto.batch import Batch, Delta, Frames
 from proto.schema import Column, TableSchema
 from proto.values import Kind
 from tests.support.central import PEOPLE, TestCentral, eventually
-from tests.support.department import STREAM, Department
+from tests.support.department import NODE, QUICK, STREAM, Department
 from tests.support.proxy import BadNet
+from tests.support.shares import entry_of, put_in_force
 
 pytest_plugins = ["tests.support.department"]
 
@@ -49,7 +55,7 @@ def write(department: Department, first: int, last: int) -> None:
 def at_central(central: TestCentral) -> list[int]:
     """The numbers that the other table has there."""
     with central.engine.connect() as connection:
-        if connection.execute(select(STREAMS.c.head_seq)).scalar() in (None, 0):
+        if connection.execute(select(APPLIED.c.seq)).scalar() in (None, 0):
             return []
     return [row[0] for row in central.rows(STREAM, PEOPLE)]
 
@@ -156,3 +162,39 @@ def test_central_goes_back_to_an_older_copy(
 
     eventually(lambda: at_central(central), [1, 2, 3, 4, 5, 6], 40)
     assert cards_sent(central) == [f"{CANARY}-1", f"{CANARY}-2"]
+
+
+def release(central: TestCentral, share: str) -> None:
+    """Both tables are catalogued; the card is shared as *share* says."""
+    cards = entry_of("3010012/1", STREAM, "cards", ("id", "card"), share={"card": share})
+    people = entry_of("3010012/2", STREAM, "people", ("id", "name"))
+    with writing(central.engine) as connection:
+        put_in_force(connection, cards, people)
+
+
+def test_a_connection_tells_of_a_release_before_anything_is_sent(
+    department: Department, central: TestCentral
+) -> None:
+    """No heartbeat has told of it: what waits is not sent on what was known before the connection (SD05.2)."""
+    release(central, "unconditional")
+    catalogue = Catalogue(department.link, Catalogued(department.engine, NODE), NODE, department.tls.ca)
+    leaving = Leaving("hr", department.exchange, catalogue)
+    department.push = Push(department.exchange, department.link, QUICK, leaving)
+    asked = [TableSettings(table="cards"), TableSettings(table="people")]
+    catalogue.heard(1, "the first")
+    catalogue.fetch()
+    leaving.settle(asked, department.push.offer)
+    assert leaving.is_open()
+    write(department, 1, 5)
+    release(central, "not_shared")
+
+    department.start()
+    eventually(lambda: department.push.facts().connected and not catalogue.is_current)
+    write(department, 6, 7)
+    assert not leaving.is_open()
+    assert (at_central(central), cards_sent(central)) == ([], [])
+    catalogue.fetch()
+    leaving.settle(asked, department.push.offer)
+
+    eventually(lambda: at_central(central), list(range(1, 8)))
+    assert cards_sent(central) == []
