@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Set
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,7 +26,9 @@ class Difference:
 
 def differences(before: Entry | None, after: Entry | None) -> list[Difference]:
     """Every field that is not the same, in the order of the model."""
-    old, new = _flat(before), _flat(after)
+    said, meant = _said(before), _said(after)
+    same = {column for column, item in meant[1].items() if said[1].get(column) == item}
+    old, new = _flat(*said, same), _flat(*meant, same)
     names = [*new, *(name for name in old if name not in new)]
     return [
         Difference(name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)
@@ -38,15 +41,25 @@ def name_key(text: str) -> str:
     return "".join(letter for letter in wide if letter.isalnum())
 
 
-def _flat(entry: Entry | None) -> dict[str, Any]:
+Fields = dict[str, Any]
+
+
+def _said(entry: Entry | None) -> tuple[Fields, dict[str, Fields]]:
+    """Its own fields, and its items by column."""
     if entry is None:
-        return {}
-    said = entry.model_dump(mode="json")
-    items = said.pop("items")
+        return {}, {}
+    fields = entry.model_dump(mode="json")
+    return fields, {item["column"]: item for item in fields.pop("items")}
+
+
+def _flat(said: Fields, items: dict[str, Fields], same: Set[str]) -> Fields:
+    """Field by field; items that are the *same* on both sides are not taken apart."""
     fields = dict(_leaves("", said))
-    fields["items"] = [item["column"] for item in items]
-    for item in items:
-        fields |= dict(_leaves(f"items[{item['column']}]", item))
+    if said:
+        fields["items"] = list(items)
+    for column, item in items.items():
+        if column not in same:
+            fields |= dict(_leaves(f"items[{column}]", item))
     return fields
 
 

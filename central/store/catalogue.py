@@ -141,4 +141,5 @@ RELEASED: Final = Table(
     number("version"),
     maybe("until_release"),
     Index("central_catalogue_released_until", "until_release"),
+    Index("central_catalogue_released_since", "since_release"),
 )
