@@ -248,7 +248,8 @@ def _texts_at(connection: Connection, number: int, codes: Sequence[str]) -> dict
     query = (
         select(ENTRIES.c.code, ENTRIES.c.name, ENTRIES.c.document)
         .join(RELEASED, (ENTRIES.c.code == RELEASED.c.code) & (ENTRIES.c.version == RELEASED.c.version))
-        .where(_holds(number), RELEASED.c.code.in_(codes))
+        # Said of both, so that both indexes are entered there.
+        .where(_holds(number), RELEASED.c.code.in_(codes), ENTRIES.c.code.in_(codes))
     )
     return {row.code: row for row in connection.execute(query)}
 
