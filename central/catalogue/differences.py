@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Set
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from central.catalogue.entry import Entry
@@ -21,18 +21,14 @@ class Difference:
     @property
     def plain(self) -> dict[str, Any]:
         """As JSON says it."""
-        return asdict(self)
+        return {"field": self.field, "before": self.before, "after": self.after}
 
 
 def differences(before: Entry | None, after: Entry | None) -> list[Difference]:
     """Every field that is not the same, in the order of the model."""
-    said, meant = _said(before), _said(after)
-    same = {column for column, item in meant[1].items() if said[1].get(column) == item}
-    old, new = _flat(*said, same), _flat(*meant, same)
-    names = [*new, *(name for name in old if name not in new)]
-    return [
-        Difference(name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)
-    ]
+    old, new = _said(before), _said(after)
+    parts = [*new, *(part for part in old if part not in new)]
+    return [found for part in parts for found in _between(part, old.get(part, {}), new.get(part, {}))]
 
 
 def name_key(text: str) -> str:
@@ -41,26 +37,28 @@ def name_key(text: str) -> str:
     return "".join(letter for letter in wide if letter.isalnum())
 
 
-Fields = dict[str, Any]
+_Fields = dict[str, Any]
 
 
-def _said(entry: Entry | None) -> tuple[Fields, dict[str, Fields]]:
-    """Its own fields, and its items by column."""
+def _said(entry: Entry | None) -> dict[str, _Fields]:
+    """Its own fields under "", and those of each item."""
     if entry is None:
-        return {}, {}
-    fields = entry.model_dump(mode="json")
-    return fields, {item["column"]: item for item in fields.pop("items")}
+        return {}
+    own = entry.model_dump(mode="json")
+    items = own["items"]
+    own["items"] = [item["column"] for item in items]
+    return {"": own, **{f"items[{item['column']}]": item for item in items}}
 
 
-def _flat(said: Fields, items: dict[str, Fields], same: Set[str]) -> Fields:
-    """Field by field; items that are the *same* on both sides are not taken apart."""
-    fields = dict(_leaves("", said))
-    if said:
-        fields["items"] = list(items)
-    for column, item in items.items():
-        if column not in same:
-            fields |= dict(_leaves(f"items[{column}]", item))
-    return fields
+def _between(part: str, old: _Fields, new: _Fields) -> Iterator[Difference]:
+    if old == new:
+        return
+    # Nothing is taken apart that is the same as a whole.
+    was = dict(_leaves(part, {name: old[name] for name in old if old[name] != new.get(name)}))
+    now = dict(_leaves(part, {name: new[name] for name in new if new[name] != old.get(name)}))
+    for name in (*now, *(name for name in was if name not in now)):
+        if was.get(name) != now.get(name):
+            yield Difference(name, was.get(name), now.get(name))
 
 
 def _leaves(name: str, value: Any) -> list[tuple[str, Any]]:
