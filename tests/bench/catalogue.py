@@ -21,6 +21,7 @@ from central.people import Turn
 from central.people.office import actor
 from central.store import migrate, now_us, open_store, reading, writing
 from central.store.catalogue import ENTRIES
+from proto.process import look_for_cycles_seldom
 from tests.support.bureaucracy import PERSON, Bureaucracy
 from tests.support.postgres import Cluster
 from tests.support.stores import Store
@@ -38,6 +39,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=50_000)
     asked = parser.parse_args()
+    # As the daemon does: a search for cycles amid a page would be the slowest thing here.
+    look_for_cycles_seldom()
     with tempfile.TemporaryDirectory() as folder, Cluster(18, fsync=True) as cluster:
         url = cluster.url(cluster.new_database("central"))
         engine = open_store(url)
