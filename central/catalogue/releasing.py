@@ -96,10 +96,11 @@ def diff(turn: Turn, told: Diff) -> dict[str, Any]:
     found = []
     for code in codes:
         old, new = before.get(code), after.get(code)
-        fields = _changed(old, new) if old and new else []
-        if (old or new) and (fields or not (old and new)):
-            kind = "added" if old is None else "withdrawn" if new is None else "changed"
-            found.append({"code": code, "name": (new or old).name, "kind": kind, "fields": fields})
+        shown, fields = new or old, _changed(old, new) if old and new else []
+        if shown is None or (old and new and not fields):
+            continue
+        kind = "added" if old is None else "withdrawn" if new is None else "changed"
+        found.append({"code": code, "name": shown.name, "kind": kind, "fields": fields})
     return {"entries": found, "after": codes[-1] if len(codes) == told.limit else ""}
 
 
@@ -244,17 +245,17 @@ def _touched(connection: Connection, told: Diff) -> list[str]:
     return list(connection.scalars(query.order_by(r.code).limit(told.limit)))
 
 
-def _texts_at(connection: Connection, number: int, codes: Sequence[str]) -> dict[str, Row[Any]]:
+def _texts_at(connection: Connection, number: int, codes: Sequence[str]) -> dict[str, Any]:
     query = (
         select(ENTRIES.c.code, ENTRIES.c.name, ENTRIES.c.document)
         .join(RELEASED, (ENTRIES.c.code == RELEASED.c.code) & (ENTRIES.c.version == RELEASED.c.version))
         # Said of both, so that both indexes are entered there.
         .where(_holds(number), RELEASED.c.code.in_(codes), ENTRIES.c.code.in_(codes))
     )
-    return {row.code: row for row in connection.execute(query)}
+    return {row.code: row for row in connection.execute(query).all()}
 
 
-def _changed(old: Row[Any], new: Row[Any]) -> list[dict[str, Any]]:
+def _changed(old: Any, new: Any) -> list[dict[str, Any]]:
     """Field by field; the same text is not even read."""
     if old.document == new.document:
         return []

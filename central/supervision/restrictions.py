@@ -248,7 +248,7 @@ def _write(connection: Connection, moves: Sequence[_Move]) -> None:
         old = [row for row in rows if row["resource"] in there and ("confirmed_us" in row) is is_confirmed]
         if old:
             here = RESTRICTIONS.c.resource == bindparam("which")
-            values = {name: bindparam(f"new_{name}") for name in old[0] if name != "resource"}
+            values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in old[0] if name != "resource"}
             told = [
                 {"which": row["resource"], **{f"new_{name}": row[name] for name in values}} for row in old
             ]

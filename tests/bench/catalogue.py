@@ -89,7 +89,7 @@ def _write(people: Bureaucracy, numbers: range) -> None:
 def _change_everything(people: Bureaucracy) -> None:
     """A second version of every entry, in which every item is called otherwise."""
     e = ENTRIES.c
-    other = {
+    other: dict[str, Any] = {
         "version": literal(2),
         "state": literal("published"),
         "document": func.replace(e.document, "信息项", "新信息项"),

@@ -41,7 +41,8 @@ def main() -> None:
     parser.add_argument("--consumers", nargs=2, metavar=("TARGET", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.consumers:
-        consume(*options.consumers, options.nodes)
+        target, place = options.consumers
+        consume(target, place, options.nodes)
         return
     with tempfile.TemporaryDirectory() as folder, Cluster(15, fsync=True) as cluster:
         central = TestCentral(Path(folder), cluster.url(cluster.new_database()))
