@@ -8,7 +8,7 @@ from agent.exchange.checkpoints import now_us
 from agent.exchange.receptions import Parcel, Reception, flowing
 from proto.batch import CHAIN_START
 from proto.delivery import chain
-from proto.errors import Diverged
+from proto.errors import Diverged, ExchangeError, Halt, Refused, TableHold
 
 
 def is_news(row: Reception, parcel: Parcel) -> bool:
@@ -55,3 +55,12 @@ def moved_by(row: Reception, parcel: Parcel, rows: int) -> Reception:
         copying=parcel.copying,
     )
     return flowing(moved)
+
+
+def is_of_the_grant(error: Exception) -> bool:
+    """Whether *error* holds one grant; anything else is the trouble of all: the database, the disk, another process."""
+    if isinstance(error, ExchangeError):
+        # What one statement cannot carry is a plain Halt.
+        return isinstance(error, Refused | TableHold | Diverged) or type(error) is Halt
+    # Whatever one grant meets must not stop the others, nor capture.
+    return True

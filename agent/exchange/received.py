@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -19,7 +19,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from agent.exchange.checkpoints import Checkpoints, Mark
-from agent.exchange.following import demand_next, is_news, moved_by
+from agent.exchange.following import demand_next, is_news, is_of_the_grant, moved_by
 from agent.exchange.inbound import Inbound, refuse_foreign
 from agent.exchange.inbox import Inbox, Kept
 from agent.exchange.place import READS, translated
@@ -41,7 +41,7 @@ from agent.exchange.room import STANDARD, Room, StoreLimits
 from agent.exchange.store import place_of
 from agent.exchange.tables import tables
 from proto import codec
-from proto.errors import BatchCorrupt, Diverged, ExchangeError, Halt, Refused, TableHold, Unforeseen
+from proto.errors import BatchCorrupt, Diverged, ExchangeError, Refused, TableHold, Unforeseen
 from proto.states import State
 
 if TYPE_CHECKING:
@@ -134,26 +134,26 @@ class Received:
         """
         grant = parcel.place.grant
         try:
-            with self._writing(growing=True) as writing:
-                row = self._receptions.one(writing.connection, grant)
-                if row is None:
-                    return None
-                if not is_news(row, parcel):
-                    return self._remember(row)
-                now = self._accept(writing, row, parcel)
-                self._receptions.write(writing.connection, now)
-        except (Refused, TableHold, Diverged) as error:
-            return self.hold(grant, error)
-        except Halt as error:
-            if type(error) is not Halt:
+            rows = self._bring_in([parcel])
+        except Exception as error:
+            if not is_of_the_grant(error):
                 raise
-            # What one statement cannot carry is the trouble of this grant alone.
-            return self.hold(grant, error)
-        except ExchangeError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever one grant meets must not stop the others, nor capture
-            return self.hold(grant, Unforeseen.met(error, grant))
-        return self._remember(now)
+            problem = error if isinstance(error, ExchangeError) else Unforeseen.met(error, grant)
+            return self.hold(grant, problem)
+        return rows.get(grant)
+
+    def commit_all(self, parcels: Sequence[Parcel]) -> list[Reception]:
+        """The same for deliveries that wait together, in their order, with one commit; each grant as it is then.
+
+        When one of them cannot be accepted none is in, and each is brought in alone: so only its grant is held.
+        """
+        try:
+            return list(self._bring_in(parcels).values())
+        except Exception as error:
+            if not is_of_the_grant(error):
+                raise
+        found = {parcel.place.grant: self.commit(parcel) for parcel in parcels}
+        return [row for row in found.values() if row is not None]
 
     def progress(self, grant: str, source_seq: int, proven_us: int) -> None:
         """The provider was looked at and there is nothing new: shown at once, written down now and then."""
@@ -275,6 +275,24 @@ class Received:
             self._receptions.write(writing.connection, now)
         self._remember(now)
         return rows
+
+    def _bring_in(self, parcels: Sequence[Parcel]) -> dict[str, Reception]:
+        """All of *parcels* or none; by grant, as each is then."""
+        rows: dict[str, Reception] = {}
+        with self._writing(growing=True) as writing:
+            changed = set()
+            for parcel in parcels:
+                grant = parcel.place.grant
+                row = rows.get(grant) or self._receptions.one(writing.connection, grant)
+                if row is None:
+                    continue
+                rows[grant] = row
+                if is_news(row, parcel):
+                    rows[grant] = self._accept(writing, row, parcel)
+                    changed.add(grant)
+            for grant in changed:
+                self._receptions.write(writing.connection, rows[grant])
+        return {grant: self._remember(row) for grant, row in rows.items()}
 
     def _accept(self, writing: _Writing, row: Reception, parcel: Parcel) -> Reception:
         """The grant with this delivery; raises what is wrong with it."""

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from agent.discretion import Discretion
-from agent.exchange import Received, Reception
+from agent.exchange import Parcel, Received, Reception
 from agent.exchange.receptions import LIFTED, GrantRefused, plain
 from agent.link import Link
 from agent.pull import letters
@@ -36,6 +36,9 @@ from proto.states import State
 from proto.v1 import exchange_pb2
 
 TICK_S: Final = 0.5
+SHARED_DELIVERIES: Final = 64
+SHARED_BYTES: Final = 1024 * 1024
+"""Of one commit, as they came; a single larger delivery has its own."""
 UNANNOUNCED: Final = "UNANNOUNCED"
 _log = structlog.get_logger()
 
@@ -62,6 +65,8 @@ class Pull:
         self._stopping = False
         self._verifier: Verifier | None = None
         self._parts = Assembler()
+        self._whole: list[Parcel] = []
+        """Deliveries put together and not yet committed."""
         self._spoken: set[str] = set()
         """Grants that central was reminded of on this connection."""
         self._renew = threading.Event()
@@ -127,7 +132,10 @@ class Pull:
             reply = session.next(left)
             if reply is None:
                 break
-            self._take(session, reply)
+            while reply is not None:
+                self._take(session, reply)
+                reply = session.at_hand() if self._may_wait else None
+            self._commit(session)
         self._show()
         if self._renew.is_set() or session.wants_renewal():
             self._drop()
@@ -137,7 +145,7 @@ class Pull:
         grants = list(self._received.start().values())
         self._received.demand_room()
         window = (self._limits.window_deliveries, self._limits.window_bytes)
-        self._parts, self._spoken = Assembler(), set()
+        self._parts, self._whole, self._spoken = Assembler(), [], set()
         hello = letters.hello(grants, self._incarnation, window)
         self._session = session = Session(self._door, hello, self.discretion.keep_hold)
         if self._stopping:
@@ -164,12 +172,16 @@ class Pull:
     # What central says
 
     def _take(self, session: Session, reply: exchange_pb2.PullReply) -> None:
-        match reply.WhichOneof("body"):
+        body = reply.WhichOneof("body")
+        if body == "delivery":
+            self._delivered(session, reply.delivery)
+            return
+        # Words stand in the order in which central says them.
+        self._commit(session)
+        match body:
             case "granted":
                 with self._alone(reply.granted.grant):
                     self._granted(session, reply.granted)
-            case "delivery":
-                self._delivered(session, reply.delivery)
             case "progress":
                 proven = reply.progress
                 self._received.progress(proven.grant, min(proven.source_seq, 2**63 - 1), proven.proven_us)
@@ -235,10 +247,28 @@ class Pull:
             said = signed(self._received.node, parcel.place, parcel.digest, parcel.receipt)
             self._signer.demand(RECEIPT, said, parcel.signature)
         except (BatchCorrupt, SignatureWrong) as error:
+            # What came before it is whole.
+            self._commit(session)
+            row = self._received.grants()[part.grant]
             if not row.held:
                 self._tell(session, row, self._received.hold(part.grant, error))
             return
-        self._tell(session, row, self._received.commit(parcel))
+        self._whole.append(parcel)
+
+    @property
+    def _may_wait(self) -> bool:
+        """Whether what is whole may share its commit with what is here already; nothing waits for what is to come."""
+        size = sum(len(parcel.payload) for parcel in self._whole)
+        return 0 < len(self._whole) < SHARED_DELIVERIES and size < SHARED_BYTES
+
+    def _commit(self, session: Session) -> None:
+        """Rows and cursors of what is whole, in one commit; then the receipts."""
+        parcels, self._whole = self._whole, []
+        if not parcels:
+            return
+        before = self._received.grants()
+        for row in self._received.commit_all(parcels):
+            self._tell(session, before[row.grant_id], row)
 
     def _tell(self, session: Session, before: Reception, now: Reception | None) -> None:
         """A receipt for what was committed, or why the grant does not go on."""

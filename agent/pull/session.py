@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -15,9 +16,29 @@ from proto.errors import Credential, Refused, Transient
 from proto.signing import PLATFORM_URI, SignatureWrong, Verifier
 from proto.v1 import exchange_pb2
 
-READ_AHEAD: Final = 4
-"""Messages of at most a few MiB."""
+READ_AHEAD_BYTES: Final = 4 * 1024 * 1024
+"""Read and not yet taken; one message more at the most."""
 LOOK_S: Final = 0.2
+
+
+class _Replies(queue.Queue[exchange_pb2.PullReply]):
+    """Full by bytes: many small messages may wait together, few large ones."""
+
+    def _init(self, maxsize: int) -> None:
+        self._held: deque[exchange_pb2.PullReply] = deque()
+        self._bytes = 0
+
+    def _qsize(self) -> int:
+        return self._bytes
+
+    def _put(self, item: exchange_pb2.PullReply) -> None:
+        self._held.append(item)
+        self._bytes += max(1, item.ByteSize())
+
+    def _get(self) -> exchange_pb2.PullReply:
+        item = self._held.popleft()
+        self._bytes -= max(1, item.ByteSize())
+        return item
 
 
 class Session:
@@ -29,7 +50,7 @@ class Session:
         self._door, self._hide = door, hide
         self._out: queue.SimpleQueue[exchange_pb2.PullRequest | None] = queue.SimpleQueue()
         self._out.put(hello)
-        self._in: queue.Queue[exchange_pb2.PullReply] = queue.Queue(READ_AHEAD)
+        self._in = _Replies(READ_AHEAD_BYTES)
         self._over = threading.Event()
         self._error: BaseException | None = None
         self._call = door.pull_session(iter(self._out.get, None))
@@ -64,6 +85,12 @@ class Session:
                 raise self._error or Transient("central ended the connection")
             if time.monotonic() >= until:
                 return None
+
+    def at_hand(self) -> exchange_pb2.PullReply | None:
+        """What central has said already; None when nothing is here."""
+        with suppress(queue.Empty):
+            return self._in.get_nowait()
+        return None
 
     def send(self, request: exchange_pb2.PullRequest) -> None:
         """Say something; any thread."""

@@ -79,16 +79,17 @@ def kept_items(connection: Connection, now_us: int) -> Mapping[str, tuple[Item, 
     return {code: items for code, items in found.items() if items}
 
 
-def touched(connection: Connection, entries: Sequence[tuple[str, Entry]]) -> dict[str, str]:
+def touched(connection: Connection, coming: Sequence[Row[Any]]) -> dict[str, str]:
     """By code: what the entries that are to be in force change of those that are, where somebody receives them."""
-    g, codes = GRANTS.c, [code for code, _ in entries]
+    g, codes = GRANTS.c, [row.code for row in coming]
     query = select(g.resource).where(g.resource.in_(codes), g.state.in_(LIVE_STATES)).distinct()
     received = set(connection.scalars(query))
     found = {}
-    for code, entry in entries:
-        chain = _chain(connection, code) if code in received else []
-        if chain and (what := changes(entry_at(connection, code, chain[0].version), entry)):
-            found[code] = what
+    for row in coming:
+        chain = _chain(connection, row.code) if row.code in received else []
+        entry = Entry.model_validate_json(row.document) if chain else None
+        if entry and (what := changes(entry_at(connection, row.code, chain[0].version), entry)):
+            found[row.code] = what
     return found
 
 

@@ -13,14 +13,14 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, exists, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, exists, func, insert, literal, or_, select, update
 
 from central.catalogue.arguments import Diff, Nothing, OneRelease, Release, ReleasePage
 from central.catalogue.contracts import touched
 from central.catalogue.differences import differences
 from central.catalogue.entry import Entry
 from central.catalogue.gathering import facts_of
-from central.catalogue.keeping import Kept, of_row, tell_consumers
+from central.catalogue.keeping import of_row, tell_consumers
 from central.catalogue.published import newest_release
 from central.catalogue.rules import Severity, look, rules_needing
 from central.catalogue.rules.rule import Needs
@@ -30,7 +30,8 @@ from central.store.catalogue import ENTRIES, HISTORY, RELEASED, RELEASES
 from proto.catalogue import RELEASE, Digest, Head
 from proto.errors import Diverged, Refused
 
-AT_ONCE: Final = 500
+PAGES: Final = {"yield_per": 500}
+"""How a whole release is read: as one answer, of which this many rows are in memory."""
 MOST_LEFT_OUT: Final = 100
 DEMANDED: Final = frozenset({"V01", "V08", "V09", "V20", "V22"})
 """What nothing may break that enters the 共享目录 (Art. 5, 13, 16)."""
@@ -51,6 +52,7 @@ def release(turn: Turn, told: Release) -> dict[str, Any]:
         left_out += bad
         _take(turn, number, good, overlaps_until)
         taken += len(good)
+    _end_earlier(turn, number)
     _mark_released(turn, number)
     head = _head(turn, number, told.note)
     signature = turn.signer.sign(RELEASE, head.document)
@@ -93,16 +95,15 @@ def diff(turn: Turn, told: Diff) -> dict[str, Any]:
         if number:
             _release_row(connection, number)
     codes = _touched(connection, told)
-    before, after = (_entries_at(connection, number, codes) for number in (told.first, told.second))
+    before, after = (_texts_at(connection, number, codes) for number in (told.first, told.second))
     found = []
     for code in codes:
         old, new = before.get(code), after.get(code)
-        if old == new:
+        shown, fields = new or old, _changed(old, new) if old and new else []
+        if shown is None or (old and new and not fields):
             continue
         kind = "added" if old is None else "withdrawn" if new is None else "changed"
-        fields = [each.plain for each in differences(old, new)] if old and new else []
-        shown = new or old
-        found.append({"code": code, "name": shown.name if shown else "", "kind": kind, "fields": fields})
+        found.append({"code": code, "name": shown.name, "kind": kind, "fields": fields})
     return {"entries": found, "after": codes[-1] if len(codes) == told.limit else ""}
 
 
@@ -115,28 +116,25 @@ def verify_kept(connection: Connection, number: int) -> Head:
     return head
 
 
-def _due(turn: Turn) -> Iterator[list[Kept]]:
-    """What is published and may take effect, a page at a time."""
-    c, after = ENTRIES.c, ""
+def _due(turn: Turn) -> Iterator[Sequence[Row[Any]]]:
+    """What is published and may take effect, a page at a time: one walk along the key, however much there is."""
+    c = ENTRIES.c
     effective = or_(c.effective_us.is_(None), c.effective_us <= turn.now_us)
-    while True:
-        query = select(ENTRIES).where(c.state == str(EntryState.PUBLISHED), effective, c.code > after)
-        rows = turn.connection.execute(query.order_by(c.code).limit(AT_ONCE)).all()
-        if not rows:
-            return
-        yield [of_row(row) for row in rows]
-        after = rows[-1].code
+    query = select(ENTRIES).where(c.state == str(EntryState.PUBLISHED), effective).order_by(c.code)
+    yield from turn.connection.execute(query, execution_options=PAGES).partitions()
 
 
-def _sorted_out(turn: Turn, page: Sequence[Kept]) -> tuple[list[Kept], list[dict[str, Any]]]:
+def _sorted_out(turn: Turn, page: Sequence[Row[Any]]) -> tuple[list[Row[Any]], list[dict[str, Any]]]:
     rules = [rule for rule in rules_needing(Needs.TEXT, Needs.CATALOGUE) if rule.number in DEMANDED]
     good, bad = [], []
-    for each, facts in zip(page, facts_of(turn, page, data=False, alone=True), strict=True):
+    for row in page:
+        # Read one at a time and let go: of a page of them, Python's search for cycles would cost more than the reading.
+        [facts] = facts_of(turn, [of_row(row)], data=False, alone=True)
         faults = [found for found in look(facts, rules) if found.severity is Severity.ERROR]
         if faults:
-            bad.append({"code": each.code, "faults": [fault.plain for fault in faults]})
+            bad.append({"code": row.code, "faults": [fault.plain for fault in faults]})
         else:
-            good.append(each)
+            good.append(row)
     return good, bad
 
 
@@ -147,32 +145,36 @@ def _overlap(turn: Turn, days: int | None) -> int | None:
     return calendar.begin_of(calendar.day_of(turn.now_us) + timedelta(days=days)) if days else None
 
 
-def _take(turn: Turn, number: int, good: Sequence[Kept], overlaps_until: int | None) -> None:
+def _take(turn: Turn, number: int, good: Sequence[Row[Any]], overlaps_until: int | None) -> None:
     if not good:
         return
-    c, codes = RELEASED.c, [each.code for each in good]
-    changed = touched(turn.connection, [(each.code, each.entry) for each in good])
-    _tell(turn, [each for each in good if each.code in changed], changed, overlaps_until)
-    turn.connection.execute(
-        update(RELEASED).where(c.code.in_(codes), c.until_release.is_(None)).values(until_release=number)
-    )
+    changed = touched(turn.connection, good)
+    _tell(turn, [row for row in good if row.code in changed], changed, overlaps_until)
     rows = [
         {
-            "code": each.code,
+            "code": row.code,
             "since_release": number,
-            "version": each.version,
-            "contract_us": overlaps_until if each.code in changed else None,
+            "version": row.version,
+            "contract_us": overlaps_until if row.code in changed else None,
         }
-        for each in good
+        for row in good
     ]
     turn.connection.execute(insert(RELEASED), rows)
 
 
-def _tell(turn: Turn, good: Sequence[Kept], changed: Mapping[str, str], at_us: int | None) -> None:
+def _end_earlier(turn: Turn, number: int) -> None:
+    """Another version of the same entry is in force no more: one statement, for the table is not counted yet."""
+    r, newer = RELEASED.c, RELEASED.alias("newer").c
+    again = exists().where(newer.code == r.code, newer.since_release == number)
+    earlier = (r.until_release.is_(None), r.since_release < number)
+    turn.connection.execute(update(RELEASED).where(*earlier, again).values(until_release=number))
+
+
+def _tell(turn: Turn, good: Sequence[Row[Any]], changed: Mapping[str, str], at_us: int | None) -> None:
     """Whoever receives something that becomes otherwise hears from when on (SD17.2)."""
     when = f"from {turn.profile.calendar.local(at_us):%Y-%m-%d %H:%M} on" if at_us else "from now on"
     for each in good:
-        said = f"{when} version {each.version} of {each.entry.name} is followed: {changed[each.code]}"
+        said = f"{when} version {each.version} of {each.name} is followed: {changed[each.code]}"
         tell_consumers(turn, each.code, "changed", said)
         turn.record("contract_changed", code=each.code, version=each.version, from_us=at_us or turn.now_us)
 
@@ -218,21 +220,22 @@ def _head(turn: Turn, number: int, note: str) -> Head:
 
 
 def _digest(connection: Connection, number: int) -> Digest:
-    digest, after = Digest(), ""
-    while rows := _in_release(connection, number, after, AT_ONCE):
-        for row in rows:
-            digest.add(_line(row))
-        after = rows[-1].code
+    digest = Digest()
+    query = _held_by(number).order_by(RELEASED.c.code)
+    for row in connection.execute(query, execution_options=PAGES):
+        digest.add(_line(row))
     return digest
+
+
+def _held_by(number: int) -> Select[Any]:
+    r = RELEASED.c
+    same = (ENTRIES.c.code == r.code) & (ENTRIES.c.version == r.version)
+    return select(ENTRIES, r.since_release).join(ENTRIES, same).where(_holds(number))
 
 
 def _in_release(connection: Connection, number: int, after: str, limit: int) -> Sequence[Any]:
     r = RELEASED.c
-    query = (
-        select(ENTRIES, r.since_release)
-        .join(ENTRIES, (ENTRIES.c.code == r.code) & (ENTRIES.c.version == r.version))
-        .where(_holds(number), r.code > after, ENTRIES.c.code > after)
-    )
+    query = _held_by(number).where(r.code > after, ENTRIES.c.code > after)
     return connection.execute(query.order_by(r.code).limit(limit)).all()
 
 
@@ -272,15 +275,19 @@ def _touched(connection: Connection, told: Diff) -> list[str]:
     return list(connection.scalars(query.order_by(r.code).limit(told.limit)))
 
 
-def _entries_at(connection: Connection, number: int, codes: Sequence[str]) -> dict[str, Entry]:
-    r, found = RELEASED.c, {}
-    for start in range(0, len(codes), AT_ONCE):
-        some = codes[start : start + AT_ONCE]
-        query = (
-            select(ENTRIES.c.code, ENTRIES.c.document)
-            .join(RELEASED, (ENTRIES.c.code == r.code) & (ENTRIES.c.version == r.version))
-            .where(_holds(number), r.code.in_(some))
-        )
-        for row in connection.execute(query):
-            found[row.code] = Entry.model_validate_json(row.document)
-    return found
+def _texts_at(connection: Connection, number: int, codes: Sequence[str]) -> dict[str, Any]:
+    query = (
+        select(ENTRIES.c.code, ENTRIES.c.name, ENTRIES.c.document)
+        .join(RELEASED, (ENTRIES.c.code == RELEASED.c.code) & (ENTRIES.c.version == RELEASED.c.version))
+        # Said of both, so that both indexes are entered there.
+        .where(_holds(number), RELEASED.c.code.in_(codes), ENTRIES.c.code.in_(codes))
+    )
+    return {row.code: row for row in connection.execute(query).all()}
+
+
+def _changed(old: Any, new: Any) -> list[dict[str, Any]]:
+    """Field by field; the same text is not even read."""
+    if old.document == new.document:
+        return []
+    texts = (Entry.model_validate_json(row.document) for row in (old, new))
+    return [each.plain for each in differences(*texts)]

@@ -6,8 +6,10 @@ import json
 import os
 import pwd
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Final
 
 import typer
@@ -58,6 +60,20 @@ def show(made: Any) -> None:
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else 240, highlight=False).print(made)
+
+
+@contextmanager
+def waiting(what: str, total: int | None = None, *, quiet: bool = False) -> Iterator[Callable[[float], None]]:
+    """A bar for people who wait at a terminal, gone at the end; gives what moves it on. Without *total*: how long it has been."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    is_unseen = quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=is_unseen) as progress:
+        task = progress.add_task(what, total=total)
+        yield partial(progress.advance, task)
 
 
 def fail(error: ExchangeError) -> int:

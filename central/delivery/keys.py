@@ -37,10 +37,8 @@ _FIRST = select(literal(1, Integer).label("at")).where(func.length(_SOME) > 0).c
 _PLACES = _FIRST.union_all(
     select(_FIRST.c.at + DIGEST_BYTES).where(_FIRST.c.at + DIGEST_BYTES <= func.length(_SOME))
 )
-_ASKED = (
-    select(func.substr(_SOME, _PLACES.c.at, DIGEST_BYTES, type_=LargeBinary).label("digest"))
-    .distinct()
-    .cte("asked")
+_ASKED = select(func.substr(_SOME, _PLACES.c.at, DIGEST_BYTES, type_=LargeBinary).label("digest")).cte(
+    "asked"
 )
 # One look-up by the key for each, whatever the planner thinks of the numbers: as a join it is quadratic on a bad day.
 _KNOWN: Final = select(_ASKED.c.digest).where(
@@ -106,7 +104,7 @@ class KeyBook:
         ]
         if gone:
             connection.execute(_REMOVE, gone)
-        came = b"".join(digest for digest, has in self._has.items() if has and not self._known.get(digest))
+        came = _in_line(digest for digest, has in self._has.items() if has and not self._known.get(digest))
         if came:
             connection.execute(_ADD, {**which, "some": came, "seq": seq})
 
@@ -114,9 +112,14 @@ class KeyBook:
         new = [digest for digest in digests if digest not in self._known]
         if not new or self._emptied:
             return
-        rows = self._connection.execute(_KNOWN, {"which": self._grant, "some": b"".join(new)})
+        rows = self._connection.execute(_KNOWN, {"which": self._grant, "some": _in_line(new)})
         self._known.update(dict.fromkeys(new, False))
         self._known.update((bytes(row.digest), True) for row in rows)
+
+
+def _in_line(digests: Iterable[bytes]) -> bytes:
+    """Each once, in the order of the index: neighbours lie on the same page, which makes a third of the difference."""
+    return b"".join(sorted(set(digests)))
 
 
 def back_to(connection: Connection, grant: str, seq: int) -> None:

@@ -328,7 +328,9 @@ def _names(turn: Turn, codes: set[str]) -> dict[str, str]:
     query = (
         select(ENTRIES.c.code, ENTRIES.c.name)
         .join(RELEASED, and_(ENTRIES.c.code == RELEASED.c.code, ENTRIES.c.version == RELEASED.c.version))
-        .where(RELEASED.c.until_release.is_(None), RELEASED.c.code.in_(sorted(codes)))
+        .where(RELEASED.c.until_release.is_(None))
+        # Said of both, so that both indexes are entered there.
+        .where(RELEASED.c.code.in_(sorted(codes)), ENTRIES.c.code.in_(sorted(codes)))
     )
     return {row.code: row.name for row in turn.connection.execute(query).all()}
 

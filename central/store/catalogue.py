@@ -144,4 +144,5 @@ RELEASED: Final = Table(
     maybe("contract_us"),
     Index("central_catalogue_released_until", "until_release"),
     Index("central_catalogue_released_contract", "contract_us"),
+    Index("central_catalogue_released_since", "since_release"),
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, select
 
 from central.catalogue.published import Line, Published, bound_lines, newest_release
 from central.policy import Profile
@@ -19,7 +19,7 @@ from central.supervision.restrictions import (
     Case,
     Restriction,
     Step,
-    advance,
+    advance_all,
     hold,
     lift,
     restrictions,
@@ -32,6 +32,8 @@ from central.supervision.uptime import all_excuses, excuses
 
 FEW_STREAMS: Final = 200
 """Of more, all newest reads are looked through at once."""
+AT_ONCE: Final = 200
+"""So many resources move in one transaction: people decide in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,32 +68,38 @@ class Punctualities:
         with reading(self._engine) as connection:
             judged = standings(connection, self._watched(connection), self._policy)
             steps = {each.resource: each.step for each in restrictions(connection)}
-        moved = []
+        due = []
         for each in judged:
             step = steps.get(each.resource, Step.NONE)
             if wanted(step, each.judgement, self._policy) is not step:
-                moved.append(self._move(each))
-        gone = steps.keys() - {each.resource for each in judged}
-        moved += map(self._forget, sorted(gone))
+                due.append(each)
+        gone = sorted(steps.keys() - {each.resource for each in judged})
+        moved: list[Restriction] = []
+        for at in range(0, len(due), AT_ONCE):
+            moved += self._move(due[at : at + AT_ONCE])
+        for at in range(0, len(gone), AT_ONCE):
+            moved += self._forget(gone[at : at + AT_ONCE])
         keep_effect(self._engine, self._profile)
-        return [each for each in moved if each is not None]
+        return moved
 
-    def _forget(self, resource: str) -> Restriction | None:
+    def _forget(self, resources: Sequence[str]) -> list[Restriction]:
         """What the catalogue holds no more cannot be late."""
         with writing(self._engine) as connection:
             hold(connection)
-            if resource not in {each.resource for each in restrictions(connection)}:
-                return None
-            why = ("clock", "the catalogue holds the resource no more")
-            return lift(connection, resource, why, now_us(connection))
+            still = {each.resource for each in restrictions(connection)}
+            why, now = ("clock", "the catalogue holds the resource no more"), now_us(connection)
+            return [lift(connection, each, why, now) for each in resources if each in still]
 
-    def _move(self, seen: Standing) -> Restriction | None:
-        """Judged again under the lock: another central process may have moved it meanwhile."""
+    def _move(self, seen: Sequence[Standing]) -> list[Restriction]:
+        """Judged again under the lock: another central process may have moved some meanwhile."""
+        resources = [
+            Watched(each.resource, each.name, each.department, each.place, each.judgement.limit_us)
+            for each in seen
+        ]
         with writing(self._engine) as connection:
             hold(connection)
-            resource = Watched(seen.resource, seen.name, seen.department, seen.place, seen.judgement.limit_us)
-            [now] = standings(connection, [resource], self._policy)
-            return advance(connection, _case(connection, now), self._policy, now_us(connection))
+            now = standings(connection, resources, self._policy)
+            return advance_all(connection, _cases(connection, now), self._policy, now_us(connection))
 
     def _watched(self, connection: Connection) -> list[Watched]:
         release = newest_release(connection)
@@ -172,8 +180,23 @@ def _watched(line: Line) -> Watched:
     return Watched(line.code, line.name, line.provider, place, limit)
 
 
-def _case(connection: Connection, each: Standing) -> Case:
-    here = (READS.c.stream == each.stream, READS.c.table_name == each.table)
-    record = connection.execute(select(func.max(READS.c.record)).where(*here)).scalar_one() or 0
-    evidence = f"{chain_of(each.stream.partition('/')[0])} {record}"
-    return Case(each.resource, each.name, each.department, each.judgement, evidence)
+def _cases(connection: Connection, found: Sequence[Standing]) -> list[Case]:
+    """With the record that each of them is judged by, found by its key however long the log has grown."""
+    newest, read = NEWEST_READS.c, READS.c
+    same = (read.stream == newest.stream) & (read.table_name == newest.table_name)
+    query = (
+        select(read.stream, read.table_name, read.record)
+        .join(READS, same & (read.proven_us == newest.logged_us))
+        .where(newest.stream.in_(sorted({each.stream for each in found})))
+    )
+    records = {(row.stream, row.table_name): row.record for row in connection.execute(query)}
+    return [
+        Case(
+            each.resource,
+            each.name,
+            each.department,
+            each.judgement,
+            f"{chain_of(each.stream.partition('/')[0])} {records.get(each.place, 0)}",
+        )
+        for each in found
+    ]

@@ -6,13 +6,13 @@ else loses access to the late department's data (SD28.3).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from central import audit
 from central.people.verb import DECISIONS
@@ -93,15 +93,25 @@ def hold(connection: Connection) -> None:
 
 def advance(connection: Connection, case: Case, policy: SupervisionPolicy, now_us: int) -> Restriction | None:
     """Move the resource's restriction one step if it is time; returns where it stands now, None when nothing moved."""
+    return next(iter(advance_all(connection, [case], policy, now_us)), None)
+
+
+def advance_all(
+    connection: Connection, cases: Sequence[Case], policy: SupervisionPolicy, now_us: int
+) -> list[Restriction]:
+    """The same for several resources, at the cost of one; returns those that moved."""
     hold(connection)
-    row = _row(connection, case.resource)
-    step = Step(row.state) if row else Step.NONE
-    to = wanted(step, case.judgement, policy)
-    if to is step:
-        return None
-    found = Restriction(case.resource, case.department, to, now_us, sentence(case, to, policy))
-    _move(connection, found, step, {"who": "clock", "evidence": case.evidence})
-    return found
+    rows = _rows(connection, [case.resource for case in cases])
+    moves = []
+    for case in cases:
+        row = rows.get(case.resource)
+        step = Step(row.state) if row else Step.NONE
+        to = wanted(step, case.judgement, policy)
+        if to is not step:
+            found = Restriction(case.resource, case.department, to, now_us, sentence(case, to, policy))
+            moves.append(_Move(found, step, "clock", case.evidence))
+    _write(connection, moves)
+    return [move.to for move in moves]
 
 
 def confirm(connection: Connection, resource: str, who: str, now_us: int) -> Restriction:
@@ -113,7 +123,7 @@ def confirm(connection: Connection, resource: str, who: str, now_us: int) -> Res
         raise Refused(f"there is no restriction to confirm: {where}", where=resource, fix="case restrictions")
     said = row.sentence.replace(_NEXT[Step.PROPOSED], _NEXT[Step.ACTIVE])
     found = Restriction(resource, row.department, Step.ACTIVE, now_us, said)
-    _move(connection, found, Step.PROPOSED, {"who": who, "evidence": row.evidence})
+    _write(connection, [_Move(found, Step.PROPOSED, who, row.evidence)])
     return found
 
 
@@ -134,7 +144,7 @@ def lift(connection: Connection, resource: str, why: tuple[str, str], now_us: in
         raise Refused("there is nothing to lift", where=resource, fix="case restrictions")
     who, reason = why
     found = Restriction(resource, row.department, Step.NONE, now_us, reason)
-    _move(connection, found, Step(row.state), {"who": who, "evidence": row.evidence})
+    _write(connection, [_Move(found, Step(row.state), who, row.evidence)])
     return found
 
 
@@ -175,29 +185,72 @@ def _hours(length_us: int) -> str:
 
 
 def _row(connection: Connection, resource: str) -> Row[Any] | None:
-    here = RESTRICTIONS.c.resource == resource
-    return connection.execute(select(RESTRICTIONS).where(here).with_for_update()).one_or_none()
+    return _rows(connection, [resource]).get(resource)
 
 
-def _move(connection: Connection, to: Restriction, before: Step, why: dict[str, str]) -> None:
-    if to.step not in NEXT[before]:
-        raise Refused(f"a restriction cannot go from {before} to {to.step}", where=to.resource)
-    confirmed = {"confirmed_us": to.since_us, "confirmed_by": why["who"]} if to.step is Step.ACTIVE else {}
-    said = {
-        "state": str(to.step),
-        "since_us": to.since_us,
-        "sentence": to.sentence,
-        "evidence": why["evidence"],
+def _rows(connection: Connection, resources: Sequence[str]) -> dict[str, Row[Any]]:
+    here = RESTRICTIONS.c.resource.in_(resources)
+    return {
+        row.resource: row for row in connection.execute(select(RESTRICTIONS).where(here).with_for_update())
     }
-    here = RESTRICTIONS.c.resource == to.resource
-    changed = {**said, **confirmed, "department": to.department}
-    if not connection.execute(update(RESTRICTIONS).where(here).values(changed)).rowcount:
-        connection.execute(insert(RESTRICTIONS), {"resource": to.resource, **changed})
-    event = "restriction_lifted" if to.step is Step.NONE else f"restriction_{to.step}"
-    facts = {
-        "resource": to.resource,
-        "department": to.department,
-        "before": str(before),
-        "sentence": to.sentence,
-    }
-    audit.record(connection, DECISIONS, event, **facts, **why)
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """One step, who took it, and which records say why."""
+
+    to: Restriction
+    before: Step
+    who: str
+    evidence: str
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """What changes."""
+        to = self.to
+        confirmed = {"confirmed_us": to.since_us, "confirmed_by": self.who} if to.step is Step.ACTIVE else {}
+        return {
+            "resource": to.resource,
+            "department": to.department,
+            "state": str(to.step),
+            "since_us": to.since_us,
+            "sentence": to.sentence,
+            "evidence": self.evidence,
+            **confirmed,
+        }
+
+    @property
+    def event(self) -> tuple[str, dict[str, audit.Fact]]:
+        """As it goes on record."""
+        to = self.to
+        facts: dict[str, audit.Fact] = {
+            "resource": to.resource,
+            "department": to.department,
+            "before": str(self.before),
+            "sentence": to.sentence,
+            "who": self.who,
+            "evidence": self.evidence,
+        }
+        return "restriction_lifted" if to.step is Step.NONE else f"restriction_{to.step}", facts
+
+
+def _write(connection: Connection, moves: Sequence[_Move]) -> None:
+    """Take every step, on record; raises Refused when one of them is none."""
+    for move in moves:
+        if move.to.step not in NEXT[move.before]:
+            what = f"a restriction cannot go from {move.before} to {move.to.step}"
+            raise Refused(what, where=move.to.resource)
+    there = _rows(connection, [move.to.resource for move in moves])
+    rows = [move.row for move in moves]
+    if new := [row for row in rows if row["resource"] not in there]:
+        connection.execute(insert(RESTRICTIONS), new)
+    for is_confirmed in (False, True):
+        old = [row for row in rows if row["resource"] in there and ("confirmed_us" in row) is is_confirmed]
+        if old:
+            here = RESTRICTIONS.c.resource == bindparam("which")
+            values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in old[0] if name != "resource"}
+            told = [
+                {"which": row["resource"], **{f"new_{name}": row[name] for name in values}} for row in old
+            ]
+            connection.execute(update(RESTRICTIONS).where(here).values(values), told)
+    audit.extend(connection, audit.tip(connection, DECISIONS), [move.event for move in moves])

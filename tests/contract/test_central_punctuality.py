@@ -17,7 +17,7 @@ from central.catalogue.published import newest_release, published
 from central.people.verb import DECISIONS
 from central.store import now_us, open_store, reading, writing
 from central.store.catalogue import RELEASED, RELEASES
-from central.store.supervision import ALIVE, MAINTENANCE, OUTAGES
+from central.store.supervision import ALIVE, MAINTENANCE, OUTAGES, READS
 from central.store.tables import AUDIT
 from central.supervision import restrictions as steps
 from central.supervision.clock import keep_dates
@@ -30,8 +30,9 @@ from central.supervision.timeliness import Judgement, Punctuality
 from central.supervision.uptime import agree_maintenance, live
 from proto.errors import Refused, Transient
 from proto.signing import SignatureWrong
+from tests.support.counting import counted
 from tests.support.proving import HOUR_US, MINUTE_US, POLICY, PROFILE, Node
-from tests.support.shares import credit_code
+from tests.support.shares import credit_code, entry_of, put_in_force
 from tests.support.stores import Store
 
 pytest_plugins = ["tests.support.stores"]
@@ -144,16 +145,16 @@ def test_only_the_listed_moves_are_possible(store, now, to):
         path = {Step.NONE: (), Step.WARNED: (Step.WARNED,), Step.PROPOSED: (Step.WARNED, Step.PROPOSED)}
         before = Step.NONE
         for step in path.get(now, (Step.WARNED, Step.PROPOSED, Step.ACTIVE)):
-            steps._move(
-                connection, steps.Restriction(resource, "D", step, 1, ""), before, {"who": "", "evidence": ""}
+            steps._write(
+                connection, [steps._Move(steps.Restriction(resource, "D", step, 1, ""), before, "", "")]
             )
             before = step
-        going = steps.Restriction(resource, "D", to, 2, "")
+        going = steps._Move(steps.Restriction(resource, "D", to, 2, ""), now, "", "")
         if to in steps.NEXT[now]:
-            steps._move(connection, going, now, {"who": "", "evidence": ""})
+            steps._write(connection, [going])
         else:
             with pytest.raises(Refused, match="cannot go from"):
-                steps._move(connection, going, now, {"who": "", "evidence": ""})
+                steps._write(connection, [going])
 
 
 def _late(limits: float) -> Case:
@@ -212,6 +213,35 @@ def test_a_look_moves_what_is_late(node):
     assert [each.step for each in look() if each.resource == node.code] == [Step.WARNED]
     node.says(0)
     assert [each.step for each in look() if each.resource == node.code] == [Step.NONE]
+
+
+def test_many_warnings_at_once_are_few_transactions(store, authority, tmp_path):
+    """A node that falls silent makes all its resources late in the same look: what that costs does not grow with them."""
+    node = Node(store, authority, tmp_path)
+    entries = [
+        entry_of(f"{node.code}-{n}", node.stream, f"表{n}", ["id"], update_limit="PT1H", name=f"资源{n}")
+        for n in range(60)
+    ]
+    with writing(store.engine) as connection:
+        put_in_force(connection, *entries)
+        connection.execute(OUTAGES.delete())
+        connection.execute(MAINTENANCE.delete())
+    said = [node.signed(node.now - 90 * MINUTE_US, table=f"表{n}") for n in range(60)]
+    node.reads.take(node.name, node.issued.certificate, node.now, said)
+    mine, look = {each.code for each in entries}, Punctualities(store.engine, PROFILE, node.reads).look
+    with counted(store.engine) as asked:
+        moved = {each.resource: each for each in look()}
+    assert {moved[code].step for code in mine} == {Step.WARNED}
+    assert (asked.commits, len(asked.statements)) < (8, 40), asked.statements
+    with reading(store.engine) as connection:
+        warned = [json.loads(row.facts) for row in decisions(connection) if row.event == "restriction_warned"]
+        rows = connection.execute(
+            select(READS.c.table_name, READS.c.record).where(READS.c.stream == node.stream)
+        )
+        records = {row.table_name: row.record for row in rows}
+    evidence = {each["resource"]: each["evidence"] for each in warned if each["resource"] in mine}
+    assert evidence == {f"{node.code}-{n}": f"{chain_of(node.name)} {records[f'表{n}']}" for n in range(60)}
+    assert look() == []
 
 
 def test_central_processes_do_not_stand_in_each_others_way(store, authority, tmp_path):

@@ -17,6 +17,7 @@ from proto.errors import Refused
 from proto.schema import Column, TableSchema
 from proto.states import State
 from proto.values import Kind
+from tests.support.counting import counted
 from tests.support.parcels import Share, came, gone, persons, rows_in
 from tests.support.receiving import Opening, audit, take
 from tests.support.rows import PERSON, VISIT
@@ -103,6 +104,49 @@ def test_one_bad_grant_holds_only_itself(received: Received) -> None:
     assert take(received, bad.parcel(persons((1, "张三")))) == State.RUNNING
     assert rows_in(received) == [(1, "张三")]
     assert ("reception_retried", "wang") in audit(received)
+
+
+def test_what_waits_together_shares_a_commit(received: Received) -> None:
+    """Several grants, a repeated delivery and parts of a large transaction: one commit, every cursor in it (SD12.2)."""
+    one, other, unknown = Share("G-1"), Share("G-2", table="visit"), Share("G-9")
+    received.announce(one.news())
+    received.announce(other.news())
+    first, parts = (
+        one.parcel(persons((1, "张三"))),
+        [other.parcel(came(1), continues=True), other.parcel(came(2))],
+    )
+    follows = [one.parcel(persons((1, "张叁"), (2, "李四"))), one.parcel(gone(1))]
+
+    with counted(received._engine) as asked:
+        rows = received.commit_all(
+            [first, parts[0], follows[0], first, unknown.parcel(persons((1, "谁"))), parts[1], follows[1]]
+        )
+
+    assert asked.commits == 1
+    assert {row.grant_id: (row.seq, row.visible_seq, row.rows) for row in rows} == {
+        "G-1": (3, 3, 4),
+        "G-2": (2, 2, 2),
+    }
+    assert (rows_in(received), rows_in(received, "G-2")) == ([(2, "李四")], [(1, "来访"), (2, "来访")])
+    assert {row.grant_id: row.digest for row in rows} == {"G-1": one.digest, "G-2": other.digest}
+    assert received.start() == {row.grant_id: row for row in rows}
+
+
+def test_one_bad_delivery_among_many_holds_only_its_grant(received: Received) -> None:
+    """It would take the commit of all with it: so each is brought in alone, and nothing is in twice (D5)."""
+    good, bad = Share("G-1", table="visit"), Share("G-2")
+    received.announce(good.news())
+    received.announce(bad.news())
+    take(received, bad.parcel(persons((1, "张三"))))
+    spoiled = replace(bad.parcel(persons((2, "李四"))), payload=b"spoiled")
+
+    rows = received.commit_all(
+        [good.parcel(came(1)), spoiled, good.parcel(came(2)), bad.parcel(persons((3, "王五")))]
+    )
+
+    assert {row.grant_id: row.state for row in rows} == {"G-1": State.RUNNING, "G-2": State.QUARANTINE}
+    assert (rows_in(received), rows_in(received, "G-2")) == ([(1, "来访"), (2, "来访")], [(1, "张三")])
+    assert received.start()["G-2"].code == "BATCH_CORRUPT"
 
 
 def test_a_row_this_database_cannot_hold(received: Received) -> None:

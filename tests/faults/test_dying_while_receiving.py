@@ -15,7 +15,7 @@ from agent.imports.target import Cursor
 from proto import codec, frames
 from tests.support.exchanges import NODE, ROOMY, Killed
 from tests.support.fate import Fate
-from tests.support.parcels import Share, came, persons, rows_in
+from tests.support.parcels import PROVIDER, Share, came, persons, rows_in
 from tests.support.rows import VISIT, values
 
 pytest_plugins = ["tests.support.exchanges"]
@@ -61,8 +61,8 @@ def ground(exchange_url: str) -> Iterator[Ground]:
 class Sent:
     """What the platform would send again: every delivery of one grant, by generation and number."""
 
-    def __init__(self) -> None:
-        self.share = Share(table="visit")
+    def __init__(self, grant: str = "G-1", stream: str = PROVIDER) -> None:
+        self.share = Share(grant, table="visit", stream=stream)
         self.parcels: dict[tuple[int, int], Parcel] = {}
         self.rows = 0
 
@@ -82,7 +82,7 @@ class Sent:
 
     def after(self, received: Received) -> list[Parcel]:
         """What a hello brings: the newest copy from its beginning, or from where it was."""
-        row = received.grants()["G-1"]
+        row = received.grants()[self.share.grant]
         newest = self.share.generation
         start = row.seq if row.generation == newest else 0
         return [
@@ -93,7 +93,7 @@ class Sent:
 
     def visible(self, received: Received) -> list[tuple[object, ...]]:
         """What the table must hold at this cursor."""
-        row = received.grants()["G-1"]
+        row = received.grants()[self.share.grant]
         return self.upto(row.generation, row.visible_seq)
 
     def upto(self, generation: int, last: int) -> list[tuple[object, ...]]:
@@ -151,6 +151,34 @@ def test_commit(ground: Ground) -> None:
     assert every_death(ground, prepare, act, look) >= 20
     received = ground.live(Fate())
     assert len(rows_in(received)) == sent.rows
+
+
+def test_a_shared_commit(ground: Ground) -> None:
+    """Two grants in one commit: after every death both are there or neither, and what comes again is in once (D2)."""
+    sent, other = Sent(), Sent("G-2", "police/second")
+
+    def prepare(received: Received) -> None:
+        for each in (sent, other):
+            received.announce(each.share.news())
+        received.commit_all([*sent.after(received), *other.after(received)])
+        for each in (sent, other):
+            each.make()
+            each.make(continues=True)
+            each.make()
+
+    def act(received: Received) -> None:
+        waiting = zip(sent.after(received), other.after(received), strict=True)
+        received.commit_all([parcel for pair in waiting for parcel in pair])
+
+    def look(received: Received) -> None:
+        grants = received.grants()
+        assert grants["G-1"].seq == grants["G-2"].seq == grants["G-1"].visible_seq
+        for each in (sent, other):
+            assert rows_in(received, each.share.grant) == each.visible(received)
+
+    assert every_death(ground, prepare, act, look) >= 8
+    received = ground.live(Fate())
+    assert [len(rows_in(received, grant)) for grant in ("G-1", "G-2")] == [sent.rows, other.rows]
 
 
 def test_a_fresh_copy(ground: Ground) -> None:

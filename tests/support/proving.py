@@ -50,10 +50,12 @@ class Node:
             clock = now_us(connection) + skew_us
         self.reads.take(self.name, self.issued.certificate, clock, said)
 
-    def signed(self, proven_us: int, rows: int = 0, stream: str = "") -> node_pb2.Attestation:
+    def signed(
+        self, proven_us: int, rows: int = 0, stream: str = "", table: str = "人口"
+    ) -> node_pb2.Attestation:
         """One statement and its signature."""
         statement = node_pb2.ReadStatement(
-            stream=stream or self.stream, table="人口", proven_us=proven_us, rows=rows
+            stream=stream or self.stream, table=table, proven_us=proven_us, rows=rows
         ).SerializeToString()
         return node_pb2.Attestation(statement=statement, signature=self.signer.sign(ATTESTATION, statement))
 

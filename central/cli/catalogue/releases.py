@@ -10,7 +10,7 @@ import typer
 
 from central.cli.catalogue.group import AUTHORITY, RELEASES, Out, app
 from central.cli.counter import Counter, counter
-from central.cli.output import Json, moment, say, say_json, show, table
+from central.cli.output import Json, moment, say, say_json, show, table, waiting
 from proto.errors import Refused
 
 LINES_AT_ONCE = 200
@@ -28,7 +28,7 @@ def release(
     as_json: Json = False,
 ) -> None:
     """Make the next signed release of everything published; what lacks an element is left out and named (Art. 16)."""
-    with counter(context) as desk:
+    with counter(context) as desk, waiting("looking through what is published", quiet=as_json):
         answer = desk.do("catalogue.release", note=note, overlap_days=overlap_days)
     if as_json:
         say_json(answer)
@@ -66,10 +66,11 @@ def export_release(context: typer.Context, number: Number, out: Out) -> None:
         said = Head(**head["head"])
         first = head_line(said.document, bytes.fromhex(head["signature"]), head["certificate"].encode())
         try:
-            with out.open("wb") as file:
+            with out.open("wb") as file, waiting("writing", said.entries) as advance:
                 file.write(first + b"\n")
                 for line in _lines(desk, said.release):
                     file.write(line.encode() + b"\n")
+                    advance(1)
         except OSError as error:
             raise Refused(f"cannot be written: {error.strerror}", where=str(out)) from error
     say(f"wrote release {said.release} with {said.entries} entries to {out}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -11,7 +10,7 @@ import typer
 
 from central.cli.catalogue.group import REGISTRAR, Out, app, profile_of
 from central.cli.counter import Counter, counter
-from central.cli.output import Json, say, say_json, show, table
+from central.cli.output import Json, say, say_json, show, table, waiting
 
 if TYPE_CHECKING:
     from central.catalogue.entry import Entry
@@ -50,7 +49,7 @@ def import_(
     """
     from central.catalogue.sheets import open_sheets, read_entries
 
-    with _busy("reading", quiet=as_json):
+    with waiting("reading", quiet=as_json):
         read = read_entries(open_sheets(file, items), profile_of(context).catalogue)
     with counter(context) as desk:
         faults = [*read.faults, *_checked(desk, read, quiet=as_json)]
@@ -92,19 +91,9 @@ def _said(rows: Rows) -> list[dict[str, Any]]:
     return [{"row": row, "entry": entry.model_dump(mode="json")} for row, entry in rows]
 
 
-def _busy(what: str, *, quiet: bool) -> AbstractContextManager[object]:
-    from rich.console import Console
-
-    return nullcontext() if quiet else Console(stderr=True).status(what)
-
-
 def _pieces(rows: Rows, what: str, quiet: bool) -> Iterator[Rows]:
     """As many at once as one call may carry, with a bar for people who wait."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), disable=quiet or len(rows) <= AT_ONCE) as progress:
-        bar = progress.add_task(what, total=len(rows))
+    with waiting(what, len(rows), quiet=quiet or len(rows) <= AT_ONCE) as advance:
         start = 0
         while start < len(rows):
             end, items = start, 0
@@ -112,7 +101,7 @@ def _pieces(rows: Rows, what: str, quiet: bool) -> Iterator[Rows]:
                 items += len(rows[end][1].items)
                 end += 1
             yield rows[start:end]
-            progress.advance(bar, end - start)
+            advance(end - start)
             start = end
 
 

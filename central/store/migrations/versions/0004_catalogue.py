@@ -55,6 +55,7 @@ def upgrade() -> None:
         sa.Column("version", sa.BigInteger, nullable=False),
         sa.Column("until_release", sa.BigInteger),
         sa.Index("central_catalogue_released_until", "until_release"),
+        sa.Index("central_catalogue_released_since", "since_release"),
         schema=SCHEMA,
     )
 
