@@ -16,7 +16,6 @@ $(BIN)/pip:
 
 .venv/stamp-dev: pyproject.toml setup.py $(ACCELERATORS) | $(BIN)/pip
 	$(PIP) -e '.[dev]'
-	$(BIN)/python setup.py --quiet build_ext --inplace
 	touch $@
 
 .venv/stamp-demo: pyproject.toml setup.py $(ACCELERATORS) | $(BIN)/pip
