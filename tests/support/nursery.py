@@ -223,6 +223,7 @@ def _become(told: Mapping[str, Any], files: list[int]) -> None:
     os.environ.clear()
     os.environ.update(told["environment"])
     sys.argv = list(told["argv"])
+    sys.modules["__main__"].__package__ = None  # or its usage would speak of a module of ours
 
 
 if __name__ == "__main__":
