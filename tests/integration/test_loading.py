@@ -11,7 +11,6 @@ import pytest
 from demo.system import Daemon
 from tests.support.office import Office
 
-pytestmark = pytest.mark.cold
 DATABASES = {"sqlalchemy", "psycopg", "pymysql", "pyodbc"}
 SELDOM = {"alembic", "mako", "openpyxl"}
 SLOW = DATABASES | SELDOM | {"grpc", "structlog", "cryptography", "apscheduler", "watchdog", "rich"}
