@@ -17,7 +17,7 @@ import psutil
 DISK: Final = Path(tempfile.gettempdir())
 MEMORY: Final = Path("/dev/shm")
 ROOM_BYTES: Final = 8 << 30
-"""Several times what the servers of four workers take."""
+"""More than twice what the servers of four workers take."""
 
 
 @cache
