@@ -16,7 +16,6 @@ $(BIN)/pip:
 
 .venv/stamp-dev: pyproject.toml setup.py $(ACCELERATORS) | $(BIN)/pip
 	$(PIP) -e '.[dev]'
-	$(BIN)/python setup.py --quiet build_ext --inplace
 	touch $@
 
 .venv/stamp-demo: pyproject.toml setup.py $(ACCELERATORS) | $(BIN)/pip
@@ -30,9 +29,9 @@ $(BIN)/pip:
 setup-test: setup
 	scripts/install-test-servers
 
-# Most tests wait for servers and processes more than they compute, so three share two cores well.
+# Most tests wait for servers and processes more than they compute, so four share two cores well.
 test: setup-test check
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff check

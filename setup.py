@@ -27,4 +27,5 @@ def accelerators() -> list[Extension]:
     return extensions
 
 
-setup(ext_modules=accelerators())
+# The compiler runs once per core.
+setup(ext_modules=accelerators(), options={"build_ext": {"parallel": True}})

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 import structlog
 from apscheduler.executors.base import BaseExecutor, run_job
 from apscheduler.job import Job
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from agent.attestations import Attestations
@@ -91,7 +92,12 @@ class Jobs:
 
     def soon(self, name: str, delay_s: float = 0.0) -> None:
         """Let a job's next turn come earlier, once."""
-        self._scheduler.modify_job(name, next_run_time=datetime.now(UTC) + timedelta(seconds=delay_s))
+        try:
+            self._scheduler.modify_job(name, next_run_time=datetime.now(UTC) + timedelta(seconds=delay_s))
+        except JobLookupError:
+            # While we stop there are no turns any more, and a job that fails just then asks for none.
+            if self._scheduler.running:
+                raise
 
     def start(self) -> None:
         """Begin."""

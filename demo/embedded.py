@@ -32,6 +32,8 @@ SETTINGS: Final = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "listen_addresses": "127.0.0.1",
+    # In its own directory it goes with it; elsewhere what a killed server shared would lie for ever.
+    "dynamic_shared_memory_type": "mmap",
 }
 STOP_SIGNALS: Final = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 

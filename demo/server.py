@@ -48,6 +48,8 @@ class EmbeddedServer(ABC):
     settings: Mapping[str, str] = field(default_factory=dict)
     fsync: bool = True
     port: int = field(default_factory=free_port)
+    shelf: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
+    """Where a temporary directory is made."""
 
     WORD: ClassVar[str]
     """What its temporary directory is called after."""
@@ -62,7 +64,7 @@ class EmbeddedServer(ABC):
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper: subprocess.Popen[bytes] | None = None
         name = f"exchange-{self.WORD}-{secrets.token_hex(6)}"
-        self.directory = self.home or Path(tempfile.gettempdir(), name)
+        self.directory = self.home or self.shelf / name
         self.data = self.directory / "data"
         self.log = self.directory / "server.log"
 

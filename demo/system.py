@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import Any, Final
+from typing import IO, Any, Final, Protocol
 
 import yaml
 
@@ -45,9 +45,53 @@ def command(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
+class Process(Protocol):
+    """What was started, as :class:`subprocess.Popen` has it."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, number: int, /) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+class Starter(Protocol):
+    """How a command line becomes a process."""
+
+    def start(self, args: tuple[str, ...], stdout: IO[bytes], stderr: IO[bytes]) -> Process:
+        """Start it; it reads nothing, and says all to these files."""
+        ...
+
+
+class Executing:
+    """As a shell does it."""
+
+    def start(self, args: tuple[str, ...], stdout: IO[bytes], stderr: IO[bytes]) -> Process:
+        """A new process from the program's file."""
+        return subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+
+
+@dataclass(slots=True)
+class _Start:
+    """Where everything here is started; the tests put another one in."""
+
+    by: Starter = field(default_factory=Executing)
+
+
+STARTED: Final = _Start()
+
+
 def attempt(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, whatever that end is."""
-    return subprocess.run(arguments, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        code = STARTED.by.start(arguments, out, errors).wait()
+        for each in (out, errors):
+            each.seek(0)
+        return subprocess.CompletedProcess(arguments, code, out.read().decode(), errors.read().decode())
 
 
 def run(*arguments: str) -> str:
@@ -64,16 +108,14 @@ class Daemon:
 
     arguments: tuple[str, ...]
     log: Path
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
 
     def start(self) -> None:
         """Start it; what it says goes to its log. It ends with us at the latest."""
         atexit.unregister(self.kill)
         atexit.register(self.kill)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.arguments, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
-            )
+            self.process = STARTED.by.start(self.arguments, log, log)
 
     @property
     def pid(self) -> int:

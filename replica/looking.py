@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import ColumnClause, Connection, column, select, table, text
 
 from proto.values import Kind
-from replica import postgresql_stage, sqlite
 
 _SQLITE: Final = "sqlite"
 _TABLES: Final = {
@@ -32,11 +32,6 @@ _COLUMNS: Final = {
         "WHERE n.nspname = :room AND c.relname = :name AND c.relkind IN ('r', 'p') ORDER BY a.attnum"
     ),
 }
-_KINDS: Final = {
-    # Two kinds are held by one type there; the first listed is the plain one.
-    _SQLITE: {declared: kind for kind, declared in reversed(sqlite.TYPES.items())},
-    "postgresql": {declared: kind for kind, declared in reversed(postgresql_stage.TYPES.items())},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +51,7 @@ def table_in(connection: Connection, room: str, name: str) -> Seen | None:
     """Columns and key of one table; None when it is not there."""
     dialect = connection.dialect.name
     rows = connection.execute(_COLUMNS[dialect], {"room": room, "name": name}).all()
-    kinds = {row[0]: _KINDS[dialect].get(row[1], Kind.OTHER) for row in rows}
+    kinds = {row[0]: _kinds(dialect).get(row[1], Kind.OTHER) for row in rows}
     key = sorted((row[2], row[0]) for row in rows if row[2])
     return Seen(kinds, tuple(each for _, each in key)) if rows else None
 
@@ -68,3 +63,14 @@ def repeats(connection: Connection, room: str, name: str, key: tuple[str, ...], 
     place = table(f"{room}.{name}", *columns) if is_file else table(name, *columns, schema=room)
     values = [tuple(row) for row in connection.execute(select(*columns).select_from(place).limit(rows))]
     return len(values), len(values) - len(set(values))
+
+
+@cache
+def _kinds(dialect: str) -> dict[str, Kind]:
+    # Imported late, as in replica.opening.
+    if dialect == _SQLITE:
+        from replica.sqlite import TYPES
+    else:
+        from replica.postgresql_stage import TYPES
+    # Two kinds are held by one type there; the first listed is the plain one.
+    return {declared: kind for kind, declared in reversed(TYPES.items())}

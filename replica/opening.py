@@ -5,20 +5,24 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from proto.errors import Refused
-from replica.mysql import MysqlReplica
-from replica.postgresql import PostgresReplica
 from replica.replica import Replica
-from replica.sqlite import SqliteReplica
 
 
 def open_replica(engine: Engine, room: str) -> Replica:
     """The replica of one stream in *engine*'s database; *room* is a schema or a name prefix, "" for none."""
+    # Imported late: a database's driver is loaded only where that database is.
     match (engine.dialect.name, engine.dialect.driver):
         case ("postgresql", "psycopg"):
+            from replica.postgresql import PostgresReplica
+
             return PostgresReplica(room)
         case ("mysql" | "mariadb", "pymysql"):
+            from replica.mysql import MysqlReplica
+
             return MysqlReplica(room)
         case ("sqlite", "pysqlite"):
+            from replica.sqlite import SqliteReplica
+
             return SqliteReplica(room)
         case (name, driver):
             raise Refused(

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from demo.system import STARTED, Executing
+from tests.support.nursery import Nurseries
+
 pytest_plugins = [
     "tests.support.postgres",
     "tests.support.mariadb",
@@ -25,3 +28,16 @@ def _umask() -> Iterator[None]:
     os.umask(before)
     yield
     os.umask(before)
+
+
+@pytest.fixture(autouse=True)
+def _cold(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Programs come from a process that has loaded them, except where a test is about starting them."""
+    before = STARTED.by
+    if request.node.get_closest_marker("cold"):
+        STARTED.by = Executing()
+    yield
+    STARTED.by = before
+
+
+STARTED.by = Nurseries()

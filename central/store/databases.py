@@ -7,15 +7,17 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from weakref import WeakKeyDictionary
 
-import psycopg
 from sqlalchemy import URL, Connection, Engine, Pool, event
 from sqlalchemy.exc import DBAPIError
 
 from central.store.columns import SCHEMA
 from proto.errors import Credential, DiskBlocked, ExchangeError, Refused, Transient
+
+if TYPE_CHECKING:
+    import psycopg
 
 ROW_WAIT_S: Final = 3
 """How long a statement waits for somebody's lock before its transaction is tried anew."""
@@ -106,11 +108,13 @@ class Postgresql:
     @contextlib.contextmanager
     def together(self, connection: Connection) -> Iterator[None]:
         """In the driver's pipeline mode; an error of any statement comes at the end."""
+        from psycopg import Error  # where central stands on a file, no command waits for this driver
+
         driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
         try:
             with driver.pipeline():
                 yield
-        except psycopg.Error as error:
+        except Error as error:
             raise DBAPIError(None, None, error) from error
 
     def meaning(self, error: DBAPIError) -> ExchangeError | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,14 @@ from central.store.log import CHECKPOINTS
 from proto.errors import Diverged, ExchangeError, Refused
 from proto.log import Checkpoint, Signed, demand_follows
 from proto.signing import SignatureWrong, Signer
+from tests.support.stores import Store, opened
 
 pytest_plugins = ["tests.support.stores"]
 _numbers = itertools.count(1)
 
 
 class Log:
-    """A chain of its own in a store that others write to as well, and a platform that signs."""
+    """A chain of its own in a store where other tests broke theirs, and a platform that signs."""
 
     def __init__(self, store, folder: Path) -> None:
         self.store, self.folder = store, folder
@@ -76,6 +78,12 @@ class Log:
 
 
 AUTHORITY = make_authority("市大数据局 CA")
+
+
+@pytest.fixture(scope="module")
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """Not the session's: all that is in it is exported and checked hundreds of times, so it is to be little."""
+    yield from opened(request, tmp_path_factory)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from tests.support.postgres import Cluster
 from tests.support.trial import Homes, Trial
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = [pytest.mark.timeout(200), pytest.mark.cold]
 
 
 def test_central_and_agent_wait_for_their_databases(tmp_path, postgres18):

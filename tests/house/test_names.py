@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 ROOT = Path(__file__).parents[2]
 OURS = ("agent", "central", "proto", "replica")
@@ -54,3 +56,13 @@ def test_proto_leaves_room_for_a_namesake():
 
     assert (ROOT / "proto" / "__init__.py").read_text() == ""
     assert ours.isdisjoint(RESERVED)
+
+
+@pytest.mark.parametrize("store", ["agent.exchange.store", "central.store.migration"])
+def test_the_versions_of_a_database_are_the_names_of_their_files(store):
+    """A start looks no further than these to see that nothing is to be migrated."""
+    config = Config()
+    config.set_main_option("script_location", f"{store.rpartition('.')[0]}:migrations")
+    steps = [step.revision for step in ScriptDirectory.from_config(config).walk_revisions()]
+
+    assert tuple(reversed(steps)) == import_module(store).VERSIONS

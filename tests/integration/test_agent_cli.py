@@ -90,6 +90,7 @@ def edit(system: System, **changes: Any) -> None:
     system.agent_config.write_text(yaml.safe_dump(settings, allow_unicode=True))
 
 
+@pytest.mark.cold
 def test_from_init_to_a_clean_stop(system, database):
     """The way of a first day: init, run, status, pause, resume, snapshot, batch show, stop."""
     out = system.agent_config.parent / "made.yaml"
@@ -247,6 +248,7 @@ def tables_of(system: System) -> str:
         return "\n".join(row[0] or "" for row in exchange.execute("SELECT sql FROM sqlite_master"))
 
 
+@pytest.mark.cold
 def test_a_second_sigterm_ends_at_once(system):
     """The first one may still wait for central; the second does not."""
     system.start()

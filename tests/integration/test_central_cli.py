@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from demo.server import free_port
+from demo.system import STARTED, Process, attempt, command
 from proto.channel import TlsFiles
 from tests.support.central import PEOPLE, Chain, NodeClient, batch_of, eventually, inserts
 
+CENTRAL = command("exchange-central")
 STOP_WITHIN_S = 10
 
 
@@ -31,8 +33,7 @@ class Commands:
     def run(self, *words: str, config: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
         tail = ["-c", str(self.config)] if config else []
-        line = [sys.executable, "-m", "central", *words, *tail]
-        return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+        return attempt(CENTRAL, *words, *tail)
 
     def ok(self, *words: str, config: bool = True) -> str:
         """Run one command that must succeed."""
@@ -52,12 +53,10 @@ class Commands:
         assert len(done.stderr.splitlines()) == 1, done.stderr
         return done.stderr
 
-    def serve(self) -> subprocess.Popen[bytes]:
+    def serve(self) -> Process:
         """Start the daemon and wait until it answers."""
-        log = (self.folder / "log").open("ab")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "central", "serve", "-c", str(self.config)], stdout=log, stderr=log
-        )
+        with (self.folder / "log").open("ab") as log:
+            process = STARTED.by.start((CENTRAL, "serve", "-c", str(self.config)), log, log)
         eventually(lambda: self.run("status").returncode, 0)
         return process
 
@@ -166,6 +165,7 @@ def test_a_certificate_issued_elsewhere_is_registered_by_its_name(commands: Comm
     assert "urn:exchange:node:hr-node" in commands.refused("node", "add", "tax-node", *given)
 
 
+@pytest.mark.cold
 def test_status_shows_a_node_at_work(served: Commands) -> None:
     """Table, JSON and explanation speak of the same stream."""
     node, chain = node_of(served), Chain("hr-node/hr")
@@ -260,6 +260,7 @@ def test_a_second_central_on_the_same_address_is_told(served: Commands) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.cold
 def test_sigterm_ends_it_in_time_and_kill_loses_nothing(commands: Commands) -> None:
     """Killed between batches and started again: every row is there once."""
     process = commands.serve()
@@ -277,7 +278,7 @@ def test_sigterm_ends_it_in_time_and_kill_loses_nothing(commands: Commands) -> N
         assert push.welcome is not None
         push.send(*chain.batches[push.welcome.head.seq :])
         push.until_applied(200)
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         assert process.wait(STOP_WITHIN_S) == 0
         push.fate()
     node.close()

@@ -17,6 +17,7 @@ import pytest
 
 from demo.binaries import account
 from demo.embedded_mariadb import EmbeddedMariadb
+from tests.support.shelf import DISK, shelf
 
 _numbers = itertools.count(1)
 
@@ -24,7 +25,7 @@ _numbers = itertools.count(1)
 @cache
 def template() -> Path:
     """A fresh data directory, made once per session and copied from then on; it goes when the session ends."""
-    home = Path(tempfile.mkdtemp(prefix="exchange-mariadb-template-"))
+    home = Path(tempfile.mkdtemp(prefix="exchange-mariadb-template-", dir=shelf()))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     if user := account():
         shutil.chown(home, user)
@@ -37,7 +38,8 @@ class MariadbServer(EmbeddedMariadb):
     """A server in a temporary directory, its binlog in rows with full metadata; quick and unsafe unless ``fsync=True``."""
 
     def __init__(self, *, fsync: bool = False, settings: dict[str, str] | None = None) -> None:
-        super().__init__(settings=settings or {}, fsync=fsync)
+        where = DISK if fsync else shelf()
+        super().__init__(settings=settings or {}, fsync=fsync, shelf=where)
 
     def initialise(self, data: Path) -> None:
         """Copy the session's template."""

@@ -22,6 +22,7 @@ import pytest
 
 from demo.binaries import Install, ServerFailed, account, install_at, wheel_install
 from demo.embedded import EmbeddedPostgres
+from tests.support.shelf import DISK, shelf
 
 VERSIONS: Final = tuple(int(version) for version in os.environ.get("VERSIONS", "15 18").split())
 OTHERS: Final = Path(__file__).parents[2] / ".venv" / "postgres"
@@ -63,7 +64,7 @@ class Templates:
 @cache
 def templates() -> Templates:
     """The session's templates; they go when it ends."""
-    home = Path(tempfile.mkdtemp(prefix="exchange-pg-template-"))
+    home = Path(tempfile.mkdtemp(prefix="exchange-pg-template-", dir=shelf()))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     if user := account():
         shutil.chown(home, user)
@@ -84,7 +85,8 @@ class Cluster(EmbeddedPostgres):
         own_identity: bool = False,
         settings: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(install=install_of(version), settings=settings or {}, fsync=fsync)
+        where = DISK if fsync else shelf()
+        super().__init__(install=install_of(version), settings=settings or {}, fsync=fsync, shelf=where)
         self.version = version
         self._own_identity = own_identity
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Final
 
 import yaml
 
+from demo.system import attempt, command, run
 from tests.support.central import TestCentral
 from tests.support.sharing import Town
+
+CENTRAL: Final = command("exchange-central")
 
 
 class Shell:
@@ -25,11 +28,10 @@ class Shell:
         self._town, self._config = town, folder / "central.yaml"
         self._config.write_text(yaml.safe_dump(said))
 
-    def run(self, group: str, who: str, *words: str) -> subprocess.CompletedProcess[str]:
+    def run(self, group: str, who: str, *words: str) -> CompletedProcess[str]:
         """One command as that person."""
         options = ["-c", str(self._config), "--as", self._town.name(who)]
-        line = [sys.executable, "-m", "central", group, *options, *words]
-        return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+        return attempt(CENTRAL, group, *options, *words)
 
     def ok(self, group: str, who: str, *words: str) -> str:
         """One that must succeed."""
@@ -43,8 +45,7 @@ class Shell:
 
     def people(self, *words: str) -> str:
         """A command about people, which needs nobody's name; it must succeed."""
-        line = [sys.executable, "-m", "central", "person", *words, "-c", str(self._config)]
-        return subprocess.run(line, capture_output=True, text=True, timeout=60, check=True).stdout
+        return run(CENTRAL, "person", *words, "-c", str(self._config))
 
 
 _TLS = {"ca": "ca.pem", "certificate": "server.pem", "key": "server.key"}

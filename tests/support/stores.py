@@ -173,9 +173,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("store", dialects, indirect=True, scope="session")
 
 
-@pytest.fixture(scope="session")
-def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """A central database of each kind in turn, shared by the session: every test has its own node."""
+def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A new central database of the kind that is asked for."""
     if request.param == "sqlite":
         path: Path = tmp_path_factory.mktemp("central") / "central.db"
         url = f"sqlite:///{path}"
@@ -186,6 +185,12 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     migrate(engine)
     yield Store(url, engine)
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A central database of each kind in turn, shared by the session: every test has its own node."""
+    yield from opened(request, tmp_path_factory)
 
 
 @pytest.fixture
