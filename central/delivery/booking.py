@@ -20,6 +20,7 @@ from central.delivery.limits import Allowance
 from central.delivery.parcel import Parcel
 from central.delivery.recalls import chain_of, recalled
 from central.delivery.stretch import Applied
+from central.sharing import traces
 from central.sharing.permits import Permit, permit
 from central.store import together
 from central.store.deliveries import DELIVERIES
@@ -212,7 +213,9 @@ def _write(
         if parcel.keys is not None:
             parcel.keys.write(connection, message.seq)
         calls.stamp(connection, ticket, held, held.receipts + 1)
-        audit.append(connection, tip, "delivered", _facts(order, parcel, message))
+        n = audit.append(connection, tip, "delivered", _facts(order, parcel, message))
+        record, form = (tip.chain, n, tip.now_us), order.lens.tracer.form
+        traces.keep(connection, before.grant, record, form, (parcel.rows, parcel.traces))
 
 
 def _moved(held: calls.Held, order: Order, parcel: Parcel, dispatch: Dispatch) -> dict[str, Any]:
@@ -245,4 +248,5 @@ def _facts(order: Order, parcel: Parcel, message: exchange_pb2.Delivery) -> dict
         "rows": parcel.rows,
         "digest": message.digest.hex(),
         "receipt": message.receipt,
+        "traces": traces.fact(parcel.traces),
     }

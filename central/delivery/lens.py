@@ -11,6 +11,7 @@ from central.catalogue.published import moment
 from central.ledger import shape_of
 from central.sharing.contract import Contract, contract_of
 from central.sharing.permits import Permit
+from central.sharing.traces import Form, Tracer
 from proto.errors import ExchangeError, SchemaHold
 from proto.schema import TableSchema
 from proto.view import BoundView, View
@@ -28,6 +29,7 @@ class Lens:
     """Of the catalogue, when it was made (:func:`central.catalogue.published.moment`)."""
     left_out: tuple[str, ...]
     """Columns that the terms name and the catalogue does not let out."""
+    tracer: Tracer
 
     @property
     def release(self) -> int:
@@ -84,4 +86,5 @@ def _lens(permit: Permit, found: Contract, shape: TableSchema, at: tuple[int, in
         raise SchemaHold(permit.table, error.what, where=f"{permit.grant} {error.where}", fix=fix) from error
     said = (view.fingerprint, shape.fingerprint, bound.schema.fingerprint, permit.secret)
     fingerprint = hashlib.sha256(b"".join(said)).digest()[:16]
-    return Lens(bound, fingerprint, found, at, left_out)
+    tracer = Tracer(Form.of(shape, permit.terms.masks), permit.secret)
+    return Lens(bound, fingerprint, found, at, left_out, tracer)

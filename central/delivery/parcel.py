@@ -11,10 +11,10 @@ from central.delivery.cursor import Cursor, Place
 from central.delivery.keys import KeyBook
 from central.delivery.lens import Lens
 from central.delivery.stretch import Stretch, batches, payloads
+from central.sharing.traces import new_key
 from proto import codec, frames
 from proto.batch import NO_FRAMES, Batch, Delta, Frames, Partial
 from proto.errors import ExchangeError
-from proto.schema import TableSchema
 from replica.replica import Replica
 
 
@@ -34,6 +34,8 @@ class Parcel:
     commit_us: int
     place: Place
     """After it."""
+    traces: bytes = b""
+    """Of the keys that it brings."""
     keys: KeyBook | None = None
 
 
@@ -51,7 +53,8 @@ class Packer:
         place = self._after(stretch)
         if self._is_as_stored(stretch):
             [(entry, payload)] = payloads(self.connection, stretch.entries)
-            return Parcel(entry.packed, payload, entry.rows, entry.header.last_commit_us, place)
+            traces = self.lens.tracer.of(codec.decode(entry.packed, payload).deltas)
+            return Parcel(entry.packed, payload, entry.rows, entry.header.last_commit_us, place, traces)
         found = batches(self.connection, stretch.entries) if stretch.entries else []
         keys = self._book()
         deltas = [
@@ -72,7 +75,7 @@ class Packer:
             transactions=sum(b.transactions for b in found),
             continues=stretch.continues,
         )
-        return _encoded(batch, place, keys)
+        return self._encoded(batch, place, keys)
 
     def page(self, page: Frames, rows_asked: int, needs: int) -> Parcel | Place:
         """Rows of the first copy: *page*, read when the ledger was applied up to *needs* or less."""
@@ -95,7 +98,7 @@ class Packer:
         if keys:
             keys.came(self._digests(passing))
         delta = Delta(self.lens.bound.schema, inserts=passing, truncated=is_first)
-        return _encoded(Batch(str(before.source_seq), (delta,)), place, keys)
+        return self._encoded(Batch(str(before.source_seq), (delta,)), place, keys)
 
     def sheet(self, page: Frames, is_last: bool, taken_at: tuple[int, bytes]) -> Parcel:
         """Rows of the first copy of a table without a key, read when the ledger was applied up to *taken_at*."""
@@ -111,7 +114,7 @@ class Packer:
         )
         passing, _ = self.lens.bound.divide(page)
         delta = Delta(self.lens.bound.schema, inserts=passing, truncated=self.cursor.seq == 0)
-        return _encoded(Batch(str(seq), (delta,)), place, None)
+        return self._encoded(Batch(str(seq), (delta,)), place, None)
 
     def _after(self, stretch: Stretch) -> Place:
         place = replace(
@@ -196,20 +199,20 @@ class Packer:
         bound, stored = self.lens.bound, self.lens.stored
         yield from _unless_empty(bound.delta(replace(delta, partials=())).delta)
         old = [_chosen(part, range(len(stored.key))) for part in delta.partials]
-        new = [_chosen(part, _new_key(stored, part)) for part in delta.partials]
+        new = [_chosen(part, new_key(stored, part)) for part in delta.partials]
         moved = _joined(was for was, now in zip(old, new, strict=True) if was.data != now.data)
         if moved:
             yield Delta(bound.schema, deletes=bound.keys(moved))
         yield from self._looked_up(_joined(new), None)
 
+    def _encoded(self, batch: Batch, place: Place, keys: KeyBook | None) -> Parcel:
+        header, payload = codec.encode(batch)
+        traces = self.lens.tracer.of(batch.deltas)
+        return Parcel(header, payload, batch.rows, batch.last_commit_us, place, traces, keys)
+
     def _digests(self, rows: Frames) -> list[bytes]:
         bound = self.lens.bound
         return bound.key_digests(bound.keys_of(rows))
-
-
-def _encoded(batch: Batch, place: Place, keys: KeyBook | None) -> Parcel:
-    header, payload = codec.encode(batch)
-    return Parcel(header, payload, batch.rows, batch.last_commit_us, place, keys)
 
 
 def _is_copying(place: Place) -> bool:
@@ -218,11 +221,6 @@ def _is_copying(place: Place) -> bool:
 
 def _chosen(part: Partial, places: Sequence[int]) -> Frames:
     return Frames(frames.choose(part.frames.data, places), part.frames.count)
-
-
-def _new_key(stored: TableSchema, part: Partial) -> list[int]:
-    places = {column: at for at, column in enumerate((*stored.key_indexes, *part.columns))}
-    return [places[column] for column in stored.key_indexes]
 
 
 def _unless_empty(delta: Delta) -> Iterator[Delta]:

@@ -14,8 +14,10 @@ from sqlalchemy import delete, func, insert, select, update
 
 from central import audit
 from central.people import Role, Turn, Verb
+from central.store.grants import GRANTS
 from central.store.log import RETIREMENTS, SIGNERS, TOMBSTONES
 from central.store.tables import AUDIT, AUDIT_HEADS, EVIDENCE
+from central.store.traces import TRACES
 from proto.errors import Refused
 from proto.log import EXPORT, canonical
 from proto.process import Section
@@ -172,9 +174,18 @@ def _remove(turn: Turn, found: Any, cut: tuple[str, int, str]) -> int:
     )
     gone = turn.connection.execute(delete(AUDIT).where(AUDIT.c.chain == chain, AUDIT.c.n <= n)).rowcount
     turn.connection.execute(delete(EVIDENCE).where(EVIDENCE.c.chain == chain, EVIDENCE.c.n <= n))
+    _remove_traces(turn, found, chain, n)
     if gone != n - begins:
         raise Refused(f"{gone} records are there instead of {n - begins}", where=chain, fix="audit verify")
     return gone
+
+
+def _remove_traces(turn: Turn, found: Any, chain: str, n: int) -> None:
+    """They are found by their grant; whose time is older than any of them has none."""
+    c = TRACES.c
+    for grant in turn.connection.scalars(select(GRANTS.c.grant_id).order_by(GRANTS.c.grant_id)).all():
+        here = (c.grant_id == grant, c.at_us < found.before_us, c.chain == chain, c.n <= n)
+        turn.connection.execute(delete(TRACES).where(*here))
 
 
 _ASKS: Final = frozenset({Role.AUDIT_ADMIN})

@@ -11,17 +11,20 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Final, Protocol
 
 from pydantic import Field
 
 from central.catalogue.entry import DELIVERED, Mode
+from central.ledger import shape_of
 from central.people import Turn
+from central.people.verb import DECISIONS
 from central.sharing.permits import Permit
-from central.sharing.query import Opened, frame_of, key_digest, note_use, open_table
+from central.sharing.query import TRACED, Opened, frame_of, key_digest, note_use, open_table
 from central.sharing.terms import Line
+from central.sharing.traces import Form, Tracer, fact, keep
 from central.sharing.use import count_rows, demand_use, rows_left
 from proto import frames
 from proto.batch import Frames
@@ -86,6 +89,8 @@ class Compared:
     outcome: Outcome
     items: tuple[str, ...]
     """Those that differ."""
+    key: bytes = field(default=b"", repr=False)
+    """Its frame; never leaves central."""
 
 
 class Mismatched(Protocol):
@@ -143,6 +148,8 @@ def compare(turn: Turn, wanted: Compare, mismatched: Mismatched = no_case) -> di
     differing = mismatches(compared)
     number = mismatched(turn, wanted, differing) if differing and wanted.raise_case else 0
     counts = {outcome: sum(each.outcome is outcome for each in compared) for outcome in Outcome}
+    tracer, met = _tracer(turn, found), [each for each in compared if each.outcome is not Outcome.NOT_FOUND]
+    traces = tracer.keys([each.key for each in met])
     record = turn.record(
         "compared",
         grant=found.grant,
@@ -153,8 +160,11 @@ def compare(turn: Turn, wanted: Compare, mismatched: Mismatched = no_case) -> di
         case=wanted.case,
         comparison=wanted.comparison,
         **{str(outcome): count for outcome, count in counts.items()},
+        traces=fact(traces),
     )
-    note_use(turn, (record, "compared"), found, "", len(compared))
+    note_use(turn, (record, "compared"), found, TRACED, len(compared))
+    place = (DECISIONS, record, turn.now_us)
+    keep(turn.connection, found.grant, place, tracer.form, (len(met), traces))
     answers = [
         {"place": each.place, "outcome": each.outcome, "items": list(each.items), "key": each.key_digest}
         for each in compared
@@ -195,6 +205,14 @@ def compared_of(turn: Turn, wanted: Compare) -> tuple[Opened, list[Compared]]:
     return opened, compared
 
 
+def _tracer(turn: Turn, found: Permit) -> Tracer:
+    """Of whom the consumer learned something is found by their key, as with a delivery (SD26.4)."""
+    shape = shape_of(turn.connection, found.stream, found.table)
+    if shape is None:
+        raise Refused("nothing of its table is on the platform", where=found.resource)
+    return Tracer(Form.of(shape, found.terms.masks), found.secret)
+
+
 def _rows(turn: Turn, opened: Opened, keys: Sequence[bytes]) -> dict[bytes, list[bytes | None]]:
     """The delivered fields of the rows the grant lets see, by key frame."""
     once = dict.fromkeys(keys)
@@ -227,7 +245,7 @@ def _judge(
         )
         outcome = Outcome.MISMATCH if differing else Outcome.MATCH
     name = key_digest(permit, frame)
-    return Compared(permit.grant, permit.resource, permit.department, place, name, outcome, differing)
+    return Compared(permit.grant, permit.resource, permit.department, place, name, outcome, differing, frame)
 
 
 def _is_comparable(found: Permit, column: str) -> bool:

@@ -22,6 +22,7 @@ from central.people import Turn
 from central.sharing.asked import view_form
 from central.sharing.contract import Unshared, contract_of
 from central.sharing.permits import NotGranted, Permit
+from central.sharing.traces import AMBIGUOUS, Form, keep_form
 from central.sharing.use import count_rows, demand_use, grant_of, rows_left
 from central.store.log import QUERIED
 from central.store.names import room_of
@@ -31,7 +32,7 @@ from proto.errors import Refused
 from proto.predicate import And, Compare, In, Not, Or, Predicate, StartsWith
 from proto.process import Section
 from proto.schema import TableSchema
-from proto.values import FLOATS, Kind, from_text, to_text
+from proto.values import Kind, from_text, to_text
 from proto.view import BoundView, View
 from replica.opening import open_replica
 from replica.replica import Replica
@@ -39,8 +40,9 @@ from replica.replica import Replica
 MOST_SCANNED_ROWS: Final = 20_000
 """Of the provider's table, for a condition that names no key; further rows are not looked at, and the answer says so."""
 SCAN_PAGE_ROWS: Final = 2_000
+TRACED: Final = "traced"
+"""Instead of a key: it named many, each with a trace."""
 _ANY: Final = "?"
-_AMBIGUOUS: Final = frozenset({Kind.DECIMAL, *FLOATS})
 
 
 class Ask(Section):
@@ -106,6 +108,7 @@ def query(turn: Turn, wanted: Ask) -> dict[str, Any]:
         looked_at=looked,
     )
     note_use(turn, (number, "queried"), found, key, len(rows))
+    keep_form(turn.connection, found.grant, Form.of(opened.view.stored, found.terms.masks))
     columns = [{"name": each.name, "kind": each.kind} for each in opened.view.schema.columns]
     return {
         "grant": found.grant,
@@ -251,7 +254,7 @@ def _is_found_by_key(opened: Opened) -> bool:
     stored = opened.view.stored
     masked = set(stored.key) & set(opened.permit.terms.masks)
     # 1.0 and 1.00 are equal to a condition and differ in their bytes.
-    ambiguous = {stored.kinds[at] for at in stored.key_indexes} & _AMBIGUOUS
+    ambiguous = {stored.kinds[at] for at in stored.key_indexes} & AMBIGUOUS
     return not masked and not ambiguous
 
 

@@ -47,7 +47,7 @@ def test_migrating_again_and_at_once_changes_nothing(store):
     with reading(store.engine) as connection:
         versions = connection.execute(text(f"SELECT * FROM {store.table('central_version')}")).all()
 
-    assert versions == [("0010",)]
+    assert versions == [("0012",)]
 
 
 def test_a_newer_database_is_refused(store):

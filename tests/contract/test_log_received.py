@@ -14,8 +14,10 @@ from central.people import Office, Role
 from central.people.office import Person
 from central.store import reading, writing
 from central.store.tables import AUDIT
+from proto.comparison import text_digest
 from proto.errors import NotAdmitted, Refused
 from proto.signing import Signer
+from proto.values import Kind
 from tests.support.sharing import ROWS
 
 pytest_plugins = ["tests.support.stores", "tests.support.sharing"]
@@ -54,7 +56,7 @@ def test_a_query_by_key_is_found_by_that_key_alone(town, auditor):
 
 
 def test_what_cannot_be_ruled_out_is_said(town, auditor):
-    """A condition without a key; deliveries, which are on record by grant and time."""
+    """A condition without a key; deliveries of which no keys were kept."""
     entry = town.entry()
     grant = town.granted(entry)
     town.do("civil-clerk", "share.query", grant=grant, purpose="核对", where="region = '370102'")
@@ -62,20 +64,59 @@ def test_what_cannot_be_ruled_out_is_said(town, auditor):
     assert (found["says"], found["conditions"], found["queries"]) == ("may have", 1, [])
 
     chain = f"delivery:{town.name('civil')}"
-    begin = town.profile.calendar.begin_of(town.day(0))
+    begin, now = town.profile.calendar.begin_of(town.day(0)), town.now()
     day = int(timedelta(days=1).total_seconds() * 1_000_000)
     with writing(town.engine) as connection:
         for at_us, of_grant in (
             (begin - day, grant),
-            (begin, grant),
-            (begin + 5, "G-X"),
+            (now, grant),
+            (now + 5, "G-X"),
             (begin + day, grant),
         ):
             tip = audit.tip(connection, chain)
             told = Tip(chain, tip.n, tip.digest, at_us)
             audit.append(connection, told, "delivered", {"grant": of_grant, "rows": 3, "purpose": "“核对”"})
     (found,) = received(town, auditor, entry, LI)
-    assert found["deliveries"] == {"count": 1, "first_us": begin, "last_us": begin, "chain": chain}
+    assert found["unknown"] == {"deliveries": 1, "rows": 3, "first_us": now, "last_us": now}
+
+
+def test_a_comparison_is_found_by_each_key_it_met(town, auditor):
+    """Match or mismatch tells something of a person; of somebody who was not found it tells nothing of theirs."""
+    entry = town.entry()
+    grant = town.granted(entry, items=["id", "name"])
+    said = {"grant": grant, "purpose": "核对"}
+    begun = town.do("civil-clerk", "share.compare-begin", **said)
+    digests = {"name": text_digest(bytes.fromhex(begun["key"]), "name", Kind.TEXT, "李娜")}
+    claims = [{"key": {"id": each}, "digests": digests} for each in (LI, WANG, "370100000000000000")]
+    town.do("civil-clerk", "share.compare", **said, comparison=begun["comparison"], claims=claims)
+    for key, says in (
+        (LI, "received"),
+        (WANG, "received"),
+        (ROWS[2][0], "nothing"),
+        (claims[2]["key"]["id"], "nothing"),
+    ):
+        (found,) = received(town, auditor, entry, key)
+        assert found["says"] == says, key
+        assert [each["comparison"] for each in found["brought"]] == [begun["comparison"]] * (
+            says == "received"
+        )
+        assert (found["conditions"], found["queries"]) == (0, [])
+
+
+def test_a_query_by_a_pseudonym_is_found_by_the_key_behind_it(town, auditor):
+    """The auditor names the person; the consumer knows a pseudonym."""
+    entry = town.entry(share={"id": "conditional"})
+    request = town.ask(entry, items=["id", "name"])["request"]
+    masks = {"id": {"mask": "pseudonym"}}
+    grant = town.do("police-admin", "share.agree", request=request, conditions={"masks": masks})["grant"]
+    said = {"grant": grant, "purpose": "核对"}
+    shown = town.do("civil-clerk", "share.query", **said, where="name = '李娜'")
+    [[pseudonym, _]] = shown["rows"]
+    town.do("civil-clerk", "share.query", **said, key={"id": pseudonym})
+    (of_li,) = received(town, auditor, entry, LI)
+    (of_wang,) = received(town, auditor, entry, WANG)
+    assert [each["rows"] for each in of_li["queries"]] == [1]
+    assert of_wang["queries"] == []
 
 
 def test_not_everybody_may_ask(town, auditor):
