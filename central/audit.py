@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from central.store import NowUs, now_us
 from central.store.log import TOMBSTONES
@@ -66,7 +67,13 @@ def tip(connection: Connection, chain: str) -> Tip:
     head = connection.execute(_LOCKED_HEAD, {"which": chain}).one_or_none()
     if head is not None:
         return Tip(chain, head.n, bytes(head.digest), head.now)
-    connection.execute(insert(AUDIT_HEADS), {"chain": chain, "n": 0, "digest": START})
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(AUDIT_HEADS), {"chain": chain, "n": 0, "digest": START})
+    except IntegrityError:
+        # Somebody else began it at this moment, and has committed: it is there, and it is locked for us now.
+        head = connection.execute(_LOCKED_HEAD, {"which": chain}).one()
+        return Tip(chain, head.n, bytes(head.digest), head.now)
     return Tip(chain, 0, START, now_us(connection))
 
 

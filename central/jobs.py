@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,6 +51,9 @@ class Jobs:
     """Runs jobs in two threads; one that fails is reported and has its next turn."""
 
     def __init__(self, jobs: tuple[Job, ...]) -> None:
+        self._running: set[str] = set()
+        self._ended = threading.Condition()
+        self._stopping = threading.Event()
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(2)},
@@ -57,35 +61,64 @@ class Jobs:
         )
         for job in jobs:
             first = {"next_run_time": datetime.now(UTC)} if job.at_start else {}
-            self._scheduler.add_job(_guarded(job), "interval", seconds=job.every_s, id=job.name, **first)
+            self._scheduler.add_job(self._guarded(job), "interval", seconds=job.every_s, id=job.name, **first)
 
     def start(self) -> None:
         """Begin."""
         self._scheduler.start()
 
-    def stop(self) -> None:
-        """Start no more; a job that is running ends on its own. Nothing to do when it was never started."""
+    def stop(self, timeout_s: float) -> bool:
+        """Start no more and let running ones end; True when all ended in time.
+
+        One that goes on is told of in one line, now and when it ends: what it stands on is taken away meanwhile.
+        """
+        self._stopping.set()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
+        with self._ended:
+            clean = self._ended.wait_for(lambda: not self._running, timeout_s)
+            left = sorted(self._running)
+        for name in left:
+            _log.warning("job_left_running", job=name, waited_s=timeout_s)
+        return clean
 
+    def _guarded(self, job: Job) -> Callable[[], None]:
+        told = ""
 
-def _guarded(job: Job) -> Callable[[], None]:
-    told = ""
+        def run() -> None:
+            nonlocal told
+            if not self._begins(job.name):
+                return
+            try:
+                job.run()
+                told = ""
+            except ExchangeError as error:
+                # Said once, not every few seconds until the database is back.
+                if str(error) != told:
+                    told = str(error)
+                    _log.warning("job_failed", job=job.name, error=told)
+            except Exception as error:  # noqa: BLE001 - the next turn may do better, and the other jobs go on
+                if self._stopping.is_set():
+                    # The database was closed under it; whatever it was at is done again after the next start.
+                    _log.warning("job_ended_by_stop", job=job.name, error=type(error).__name__)
+                else:
+                    _log.exception("job_failed_unforeseen", job=job.name)
+            finally:
+                self._ends(job.name)
 
-    def run() -> None:
-        nonlocal told
-        try:
-            job.run()
-            told = ""
-        except ExchangeError as error:
-            # Said once, not every few seconds until the database is back.
-            if str(error) != told:
-                told = str(error)
-                _log.warning("job_failed", job=job.name, error=told)
-        except Exception:  # noqa: BLE001 - the next turn may do better, and the other jobs go on
-            _log.exception("job_failed_unforeseen", job=job.name)
+        return run
 
-    return run
+    def _begins(self, name: str) -> bool:
+        """False when it is too late: what waits for a thread runs although the scheduler has stopped."""
+        with self._ended:
+            if not self._stopping.is_set():
+                self._running.add(name)
+            return not self._stopping.is_set()
+
+    def _ends(self, name: str) -> None:
+        with self._ended:
+            self._running.discard(name)
+            self._ended.notify_all()
 
 
 def days_left(not_after_us: int, now: datetime) -> int | None:

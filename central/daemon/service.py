@@ -60,6 +60,8 @@ SWEEP_S: Final = 1.0
 DATABASE_RETRY_S: Final = 0.5
 APPLIERS_STOP_S: Final = 3.0
 THREADS_STOP_S: Final = 1.0
+JOBS_STOP_S: Final = 5.0
+"""Longer than a turn of any of them usually takes; what takes minutes is made of small transactions."""
 ALIVE_S: Final = 5.0
 PUNCTUALITY_S: Final = 5.0
 SHARING_S: Final = 60.0
@@ -255,7 +257,7 @@ class Daemon:
     def _end(self) -> bool:
         clean = self._depot.stop(APPLIERS_STOP_S)
         clean = self._appliers.stop(APPLIERS_STOP_S) and clean
-        self._jobs.stop()
+        clean = self._jobs.stop(JOBS_STOP_S) and clean
         for pool in (self._intake_pool, self._desk_pool):
             pool.shutdown(wait=False, cancel_futures=True)
         clean = _threads_ended(("intake", "desk"), THREADS_STOP_S) and clean

@@ -7,7 +7,6 @@ import itertools
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +16,7 @@ from structlog.testing import capture_logs
 
 from central.appliers import Appliers
 from central.cli.template import Answers, render
-from central.jobs import WARN_DAYS, Expiry, Job, Jobs, _guarded, days_left, sparing
+from central.jobs import WARN_DAYS, Expiry, days_left
 from central.rpc import exchange
 from central.rpc.assembly import Assembler, Budget
 from proto.batch import Head, SealedBatch
@@ -262,20 +261,6 @@ def test_each_step_is_warned_about_once() -> None:
     ]
 
 
-def test_a_job_that_fails_has_its_next_turn() -> None:
-    """One failure is one line, not the end of the job."""
-    turns: list[int] = []
-
-    def fail() -> None:
-        turns.append(1)
-        raise RuntimeError("no")
-
-    jobs = Jobs((Job("sometimes", fail, 0.05, at_start=True),))
-    jobs.start()
-    eventually(lambda: len(turns) >= 3)
-    jobs.stop()
-
-
 def test_a_full_window_pushes_back() -> None:
     """The wire is not read while the node is too far ahead."""
     asyncio.run(_fill_the_window())
@@ -315,38 +300,3 @@ def test_the_example_is_what_init_writes() -> None:
     """Nobody has to compare two explanations of the same settings."""
     example = Path(__file__).parents[2] / "config" / "central.example.yaml"
     assert example.read_text() == render(Answers())
-
-
-def test_a_job_that_takes_long_runs_more_seldom():
-    """No more than its share of the time; what fails counts as well."""
-    turns: list[int] = []
-
-    def work() -> None:
-        turns.append(1)
-        threading.Event().wait(0.1)
-        raise Transient("away")
-
-    job = sparing(work, share=0.25)
-    with pytest.raises(Transient):
-        job()
-    began_s = time.monotonic()
-    while len(turns) < 2:
-        with suppress(Transient):
-            job()
-        assert time.monotonic() - began_s < 20
-    assert time.monotonic() - began_s >= 0.3
-
-
-def test_a_job_that_fails_again_and_again_says_so_once():
-    """Until it works again, or fails of something else."""
-    outcomes = iter(["away", "away", "", "away", "full", "full"])
-
-    def work() -> None:
-        if said := next(outcomes):
-            raise Transient(said)
-
-    run = _guarded(Job("alive", work, 5.0))
-    with capture_logs() as logs:
-        for _ in range(6):
-            run()
-    assert [each["error"] for each in logs] == [str(Transient(said)) for said in ("away", "away", "full")]
