@@ -34,6 +34,8 @@ class ExchangeError(Exception):
     """Something went wrong: what, where, and what to do next; never a row value."""
 
     code: ClassVar[str] = "ERROR"
+    is_on_record: bool = False
+    """Whoever refused has put it into the log."""
 
     def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
         super().__init__(what)

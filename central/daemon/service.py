@@ -23,14 +23,16 @@ from central.apply import Applier
 from central.catalogue.describing import ask_everybody
 from central.catalogue.drifting import Drifts
 from central.catalogue.node_part import NodeParts
+from central.counted import settle
 from central.daemon.chores import certificate_ends, checkpoint, forget_old, settings_in_force
 from central.daemon.disk import Guarded, Room
 from central.daemon.office import check_job_of, desk_of, profile_of, signer_of
 from central.delivery import Depot, Post
 from central.delivery.figures import delivery_status
-from central.intake import Intake, Refusals
+from central.intake import Intake
 from central.jobs import Expiry, Job, Jobs, sparing
 from central.log.checkpoints import Checkpoints
+from central.log.visitors import Visitors
 from central.registry import Registry
 from central.rpc.assembly import Budget
 from central.rpc.desk import DeskService
@@ -141,7 +143,7 @@ class Daemon:
 
     async def _serve(self, stop: threading.Event) -> None:
         closing = asyncio.Event()
-        door = Doorkeeper(self._registry, _runner(self._desk_pool))
+        door = Doorkeeper(self._registry, Visitors(self._engine), _runner(self._desk_pool))
         services, settings = self._services(door, closing), self._settings
         server = Server(services, settings.tls.files, settings.listen, settings.reflection)
         self.port = await server.start()
@@ -234,7 +236,7 @@ class Daemon:
             Job("punctuality", sparing(self._punctualities.look), PUNCTUALITY_S),
             Job("dates", partial(keep_dates, self._engine, self._policy), _HOUR_S, at_start=True),
             Job("sharing", partial(keep_time, self._engine, profile_of(settings)), SHARING_S, at_start=True),
-            Job("refusals", Refusals(self._engine).settle, 30.0),
+            Job("refusals", partial(settle, self._engine), 30.0),
             Job(
                 "retention",
                 partial(forget_old, self._engine, settings.ledger.keep_days, settings.ledger.held_days),

@@ -1,4 +1,4 @@
-"""Does verbs, each in one transaction; a refused attempt to change something is on record as well."""
+"""Does verbs, each in one transaction; a refused attempt, to change something or to see it, is on record as well."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from central.people.verb import DECISIONS
 from central.policy import Profile
 from central.settings import Platform
 from central.store import now_us, reading, writing
-from proto.errors import NotAdmitted, Refused
+from proto.errors import ExchangeError, NotAdmitted, Refused, Transient
 from proto.process import Section
 from proto.signing import Signer
 
@@ -24,7 +24,7 @@ MOST_FAULTS = 20
 
 
 class Desk:
-    """Every method is one transaction; a refusal of a change is one more."""
+    """Every method is one transaction; a refusal is one more."""
 
     def __init__(
         self,
@@ -48,17 +48,20 @@ class Desk:
     def do(self, name: str, arguments: Mapping[str, Any], who: Who) -> Any:
         """Do one verb; returns what JSON can say. Raises Refused, NotAdmitted, and what the database raises."""
         verb = self._verbs.get(name)
-        if verb is None:
-            raise Refused(f"there is no verb {name[:60]!r}", where="desk", fix="ask for the list of verbs")
-        checked = _checked(verb, arguments)
-        if not verb.writes:
-            with reading(self._engine) as connection:
-                return self._act(connection, verb, checked, who(connection))
         try:
-            with writing(self._engine) as connection:
+            if verb is None:
+                raise Refused(
+                    f"there is no verb {name[:60]!r}", where="desk", fix="ask for the list of verbs"
+                )
+            checked = _checked(verb, arguments)
+            entering = writing if verb.writes else reading
+            with entering(self._engine) as connection:
                 return self._act(connection, verb, checked, who(connection))
-        except Refused as error:
+        except Transient:
+            raise
+        except ExchangeError as error:
             self._note(verb, who, error)
+            error.is_on_record = True
             raise
 
     def _act(self, connection: Connection, verb: Verb, arguments: Section, actor: Actor) -> Any:
@@ -67,10 +70,12 @@ class Desk:
         if verb.roles:
             actor.demand(*verb.roles, what=verb.name)
         moment = now_us(connection)
-        turn = Turn(connection, self._engine, actor, self._profile, moment, self._signer, self._platform)
+        turn = Turn(
+            connection, self._engine, actor, self._profile, moment, self._signer, self._platform, verb.name
+        )
         return verb.act(turn, arguments)
 
-    def _note(self, verb: Verb, who: Who, error: Refused) -> None:
+    def _note(self, verb: Verb | None, who: Who, error: ExchangeError) -> None:
         with writing(self._engine) as connection:
             try:
                 actor = who(connection)
@@ -78,9 +83,20 @@ class Desk:
                 person, via = "", "unknown"
             else:
                 person, via = actor.person, actor.via
-            facts: dict[str, audit.Fact] = {"verb": verb.name, "who": person, "via": via}
-            facts |= {"code": error.code, "what": error.what, "where": error.where}
+            facts: dict[str, audit.Fact] = {"verb": verb.name if verb else "", "who": person, "via": via}
+            facts |= {"code": error.code, "what": _told(verb, error), "where": error.where}
             audit.record(connection, DECISIONS, "refused", **facts)
+
+
+def _told(verb: Verb | None, error: ExchangeError) -> str:
+    """What may be written down: of arguments that are none, only which of them, since the words may hold anything."""
+    if verb is None:
+        return "there is no such verb"
+    if not isinstance(error.__cause__, ValidationError):
+        return error.what
+    named = {str(fault["loc"][0]) for fault in error.__cause__.errors() if fault["loc"]}
+    known = sorted(named & set(verb.arguments.model_fields))
+    return f"the arguments are not what the verb takes: {', '.join(known) or 'others'}"
 
 
 def _checked(verb: Verb, arguments: Mapping[str, Any]) -> Section:

@@ -6,7 +6,6 @@ node's next hello is adopted as it is, and what lies between is a declared gap. 
 """
 
 from central.intake.intake import Intake
-from central.intake.refusals import Refusals
 from central.intake.rules import OutOfOrder
 
-__all__ = ["Intake", "OutOfOrder", "Refusals"]
+__all__ = ["Intake", "OutOfOrder"]

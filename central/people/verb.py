@@ -34,10 +34,14 @@ class Turn:
     signer: Signer | None
     platform: Platform = field(default_factory=Platform)
     """Whose platform this is, and of which level."""
+    verb: str = ""
+    """What is being done; "" = the clock does it."""
 
     def record(self, event: str, **facts: audit.Fact) -> int:
         """Put a decision on record in this transaction; returns its number."""
         who = {"who": self.actor.person, "department": self.actor.department, "via": self.actor.via}
+        if self.verb:
+            who["verb"] = self.verb
         return audit.record(self.connection, DECISIONS, event, **{**who, **facts})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,12 +15,14 @@ from proto.channel import error_status
 from proto.errors import ExchangeError
 
 Context = aio.ServicerContext[Any, Any]
+Note = Callable[[Context, str, ExchangeError], Awaitable[None]]
+"""Puts a refused call on record; raises nothing."""
 _log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def answering(context: Context, call: str) -> AsyncIterator[None]:
-    """Translate what is raised inside into the end of *call*."""
+async def answering(context: Context, call: str, note: Note) -> AsyncIterator[None]:
+    """Translate what is raised inside into the end of *call*, on record by *note*."""
     try:
         yield
     except (ExchangeError, aio.InternalError, ExceptionGroup) as error:
@@ -32,6 +34,7 @@ async def answering(context: Context, call: str) -> AsyncIterator[None]:
             await _abort_unforeseen(context, call, first)
         else:
             _log.info("call_refused", call=call, peer=context.peer(), error=str(first))
+            await note(context, call, first)
             await abort(context, first)
     except (asyncio.CancelledError, aio.AbortError):
         raise

@@ -44,7 +44,7 @@ class DeskService(desk_pb2_grpc.DeskServicer):
         self, request: desk_pb2.DeskRequest, context: Context
     ) -> desk_pb2.DeskReply:
         """One verb."""
-        async with answering(context, "Do"):
+        async with answering(context, "Do", self._door.note):
             who = await self._who(context, request.person, request.system)
             answer = await self._run(self._desk.do, request.verb, _arguments(request), who)
             return desk_pb2.DeskReply(answer=_said(request.verb, answer))
@@ -55,7 +55,7 @@ class DeskService(desk_pb2_grpc.DeskServicer):
     ) -> desk_pb2.VerbsReply:
         """What there is to do, for whoever is admitted."""
         del request
-        async with answering(context, "Verbs"):
+        async with answering(context, "Verbs", self._door.note):
             if caller(context)[1].startswith(NODE_URI):
                 await self._door.node(context)
             else:

@@ -89,12 +89,13 @@ class ExchangeService(exchange_pb2_grpc.ExchangeServicer):
         self, requests: AsyncIterator[exchange_pb2.PushRequest], context: Context
     ) -> None:
         """One stream of one node, until either side ends it."""
-        async with answering(context, "Push"):
+        async with answering(context, "Push", self._door.note):
             with self._gate:
                 node = await self._door.node(context)
             hello: exchange_pb2.Hello = await hello_of(requests)
             with self._gate:
                 head = await self._run(self._intake.hello, node, hello)
+                await self._door.opened("Push", node, hello.stream)
                 told = await self._run(self._catalogue, node)
             _log.info("push_opened", stream=hello.stream, epoch=hello.epoch, accepted=head.seq)
             await context.write(exchange_pb2.PushReply(welcome=self._welcome(head, *told)))

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from datetime import UTC, date, datetime
 from typing import Any, Final, Protocol
 
 from central.rpc.answers import Context
@@ -42,28 +43,68 @@ class Admission(Protocol):
         ...
 
 
+class Visiting(Protocol):
+    """Puts on record who comes; blocking."""
+
+    def came(self, role: str, name: str, fingerprint: str) -> None:
+        """The first call with this certificate today."""
+        ...
+
+    def opened(self, call: str, name: str, about: str) -> None:
+        """A node opened a call."""
+        ...
+
+    def turned_away(self, call: str, fingerprint: str, uri: str, error: ExchangeError) -> None:
+        """A call was refused."""
+        ...
+
+
 class Doorkeeper:
     """Admits callers by their certificate. *run* calls a blocking function off the event loop."""
 
-    def __init__(self, admission: Admission, run: Callable[..., Awaitable[Any]]) -> None:
+    def __init__(self, admission: Admission, visitors: Visiting, run: Callable[..., Awaitable[Any]]) -> None:
         self._admission = admission
+        self._visitors = visitors
         self._run = run
+        self._came: set[str] = set()
+        self._day = date.min
         self._usable: set[str] = set()
         self._usable_until_s = 0.0
 
     async def node(self, context: Context) -> str:
         """The calling node's name; raises NotAdmitted."""
-        name: str = await self._run(self._admission.admit, *caller(context))
-        return name
+        return await self._let_in(context, "node", self._admission.admit)
 
     async def operator(self, context: Context) -> str:
         """The calling operator's name; raises NotAdmitted."""
-        name: str = await self._run(self._admission.admit_operator, *caller(context))
-        return name
+        return await self._let_in(context, "operator", self._admission.admit_operator)
 
     async def person(self, context: Context) -> str:
         """The calling person's name; raises NotAdmitted."""
-        name: str = await self._run(self._admission.admit_person, *caller(context))
+        return await self._let_in(context, "person", self._admission.admit_person)
+
+    async def opened(self, call: str, name: str, about: str) -> None:
+        """Put a node's call on record before it is answered."""
+        await self._run(self._visitors.opened, call, name, about)
+
+    async def note(self, context: Context, call: str, error: ExchangeError) -> None:
+        """Put a refused call on record; when the database is away, central's own log has it."""
+        try:
+            who = caller(context)
+        except NotAdmitted:
+            who = ("", "")
+        with suppress(ExchangeError):
+            await self._run(self._visitors.turned_away, call, *who, error)
+
+    async def _let_in(self, context: Context, role: str, admit: Callable[[str, str], str]) -> str:
+        fingerprint, uri = caller(context)
+        name: str = await self._run(admit, fingerprint, uri)
+        today = datetime.now(UTC).date()
+        if today != self._day:
+            self._day, self._came = today, set()
+        if fingerprint not in self._came:
+            await self._run(self._visitors.came, role, name, fingerprint)
+            self._came.add(fingerprint)
         return name
 
     async def patrol(self) -> None:

@@ -87,7 +87,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self, request: node_pb2.HeartbeatRequest, context: Context
     ) -> node_pb2.HeartbeatReply:
         """Take the report, return what is asked of the node."""
-        async with answering(context, "Heartbeat"):
+        async with answering(context, "Heartbeat", self._door.note):
             node = await self._door.node(context)
             _check(node, request)
             reply: node_pb2.HeartbeatReply = await self._run(
@@ -102,7 +102,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
     ) -> node_pb2.NodeCatalogue:
         """The part of the newest release about the calling node's own streams."""
         del request
-        async with answering(context, "GetCatalogue"):
+        async with answering(context, "GetCatalogue", self._door.note):
             node = await self._door.node(context)
             part: node_pb2.NodeCatalogue = await self._run(self._catalogue.part, node)
             return part

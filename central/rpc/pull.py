@@ -69,7 +69,7 @@ class PullService:
 
     async def serve(self, requests: AsyncIterator[exchange_pb2.PullRequest], context: Context) -> None:
         """Everything granted to one node, until either side ends it."""
-        async with answering(context, "Pull"):
+        async with answering(context, "Pull", self._door.note):
             with self._gate:
                 node = await self._door.node(context)
             hello: exchange_pb2.PullHello = await hello_of(requests)
@@ -78,6 +78,7 @@ class PullService:
             news = asyncio.Event()
             loop = asyncio.get_running_loop()
             with self._gate:
+                await self._door.opened("Pull", node, f"{len(hello.received)} grants")
                 visit = await self._open(node, hello, lambda: from_thread(loop, news.set))
             _log.info("pull_opened", node=node, grants=len(hello.received))
             try:

@@ -57,7 +57,7 @@ class StatusService(status_pb2_grpc.StatusServicer):
     ) -> status_pb2.ListNodesReply:
         """Every node, for operators."""
         del request
-        async with answering(context, "ListNodes"):
+        async with answering(context, "ListNodes", self._door.note):
             await self._door.operator(context)
             return status_pb2.ListNodesReply(nodes=await self._run(self._board.nodes))
         raise _unreachable()
@@ -66,7 +66,7 @@ class StatusService(status_pb2_grpc.StatusServicer):
         self, request: status_pb2.GetNodeRequest, context: Context
     ) -> status_pb2.NodeStatus:
         """One node, for operators and for itself."""
-        async with answering(context, "GetNode"):
+        async with answering(context, "GetNode", self._door.note):
             await self._may_read(request.node, context)
             status: status_pb2.NodeStatus = await self._run(self._board.node, request.node)
             return status
@@ -76,7 +76,7 @@ class StatusService(status_pb2_grpc.StatusServicer):
         self, request: status_pb2.ExplainNodeRequest, context: Context
     ) -> status_pb2.ExplainNodeReply:
         """One line per leg, for operators and for the node itself."""
-        async with answering(context, "ExplainNode"):
+        async with answering(context, "ExplainNode", self._door.note):
             await self._may_read(request.node, context)
             lines = self._explain(await self._run(self._board.node, request.node))
             return status_pb2.ExplainNodeReply(lines=lines)
@@ -86,7 +86,7 @@ class StatusService(status_pb2_grpc.StatusServicer):
         self, request: status_pb2.WatchNodesRequest, context: Context
     ) -> None:
         """Every node again and again, until the operator hangs up."""
-        async with answering(context, "WatchNodes"):
+        async with answering(context, "WatchNodes", self._door.note):
             await self._door.operator(context)
             pace_s = min(max(request.interval_ms / 1000, SHORTEST_INTERVAL_S), LONGEST_INTERVAL_S)
             async with asyncio.TaskGroup() as tasks:
@@ -98,7 +98,7 @@ class StatusService(status_pb2_grpc.StatusServicer):
         self, request: status_pb2.RequestCommandRequest, context: Context
     ) -> status_pb2.RequestCommandReply:
         """Pass a request on to a node, which decides whether it obeys."""
-        async with answering(context, "RequestCommand"):
+        async with answering(context, "RequestCommand", self._door.note):
             who = await self._door.operator(context)
             number = await self._run(self._commands.request_command, request.node, request.command, who)
             return status_pb2.RequestCommandReply(id=number)

@@ -113,10 +113,12 @@ def test_the_role_decides(desk, store, before):
     ],
 )
 def test_arguments_are_checked_before_anything_happens(desk, store, before, arguments, says):
-    """By the verb's own model."""
+    """By the verb's own model; the record names which of them, never what they were (SD26.1, SD26.5)."""
     with pytest.raises(Refused, match=says):
         desk.do("test.note", arguments, _as("li-na"))
-    assert _events(store, before) == []
+    [(event, facts)] = _events(store, before)
+    assert (event, facts["who"], facts["verb"]) == ("refused", "li-na", "test.note")
+    assert facts["what"].endswith(("takes: text", "takes: others"))
 
 
 def test_who_has_left_decides_nothing(desk, office):

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import select
 
 from central import audit
-from central.intake import Intake, Refusals
+from central.counted import settle
+from central.intake import Intake
 from central.store import reading
 from central.store.tables import AUDIT, REFUSALS
 from proto.errors import Diverged, Fenced, Refused
@@ -47,7 +48,7 @@ def knock(node: Node, times: int) -> None:
 def test_refusals_within_a_minute_are_one_record_and_a_count(store, node):
     """The first at once, the others as a number with the next one after the minute."""
     a_minute_later(store)
-    Refusals(store.engine).settle()
+    settle(store.engine)
     node.start(1)
     knock(node, 50)
     assert refused(store, node.stream) == [("FENCED", 1)]
@@ -55,14 +56,14 @@ def test_refusals_within_a_minute_are_one_record_and_a_count(store, node):
     a_minute_later(store)
     knock(node, 3)
     assert refused(store, node.stream) == [("FENCED", 1), ("FENCED", 50)]
-    assert Refusals(store.engine).settle() == 0
+    assert settle(store.engine) == 0
     a_minute_later(store)
-    assert Refusals(store.engine).settle() == 2
+    assert settle(store.engine) == 2
 
     assert refused(store, node.stream) == [("FENCED", 1), ("FENCED", 50), ("FENCED", 2)]
     assert sum(count for _, count in refused(store, node.stream)) == 53
     a_minute_later(store)
-    Refusals(store.engine).settle()
+    settle(store.engine)
     with reading(store.engine) as connection:
         assert connection.execute(select(REFUSALS).where(REFUSALS.c.node == node.name)).all() == []
 

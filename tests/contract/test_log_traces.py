@@ -51,7 +51,8 @@ def ask(share: Share, key: Any, column: str = "id", **other: Any) -> dict[str, A
     said = {"resource": share.entry.code, "item": "name", "key": {column: str(key)}, "reason": "当事人申请"}
     said |= {"since": str(today - timedelta(days=1)), "until": str(today + timedelta(days=1))}
     desk = Desk(share.store.engine, PROFILE, None, VERBS)
-    return desk.do("audit.received", {**said, **other}, lambda _: him)
+    answer: dict[str, Any] = desk.do("audit.received", {**said, **other}, lambda _: him)
+    return answer
 
 
 def receipts(answer: dict[str, Any]) -> list[str]:
