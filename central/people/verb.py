@@ -39,10 +39,14 @@ class Turn:
 
     def record(self, event: str, **facts: audit.Fact) -> int:
         """Put a decision on record in this transaction; returns its number."""
-        who = {"who": self.actor.person, "department": self.actor.department, "via": self.actor.via}
-        if self.verb:
-            who["verb"] = self.verb
+        who: dict[str, audit.Fact] = {**self.hand, "department": self.actor.department}
         return audit.record(self.connection, DECISIONS, event, **{**who, **facts})
+
+    @property
+    def hand(self) -> dict[str, str]:
+        """Who does what, and how we know: part of every record of it."""
+        said = {"who": self.actor.person, "via": self.actor.via}
+        return {**said, "verb": self.verb} if self.verb else said
 
 
 @dataclass(frozen=True, slots=True)

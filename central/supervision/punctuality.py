@@ -87,7 +87,7 @@ class Punctualities:
         with writing(self._engine) as connection:
             hold(connection)
             still = {each.resource for each in restrictions(connection)}
-            why, now = ("clock", "the catalogue holds the resource no more"), now_us(connection)
+            why, now = ({"who": "clock"}, "the catalogue holds the resource no more"), now_us(connection)
             return [lift(connection, each, why, now) for each in resources if each in still]
 
     def _move(self, seen: Sequence[Standing]) -> list[Restriction]:

@@ -82,11 +82,11 @@ def _restrictions(turn: Turn, asked: Nothing) -> list[dict[str, Any]]:
 
 
 def _confirm(turn: Turn, asked: OneResource) -> dict[str, Any]:
-    return _restriction(confirm(turn.connection, asked.resource, turn.actor.person, turn.now_us))
+    return _restriction(confirm(turn.connection, asked.resource, turn.hand, turn.now_us))
 
 
 def _reject(turn: Turn, asked: Decision) -> dict[str, Any]:
-    why = (turn.actor.person, asked.reason)
+    why = (turn.hand, asked.reason)
     return _restriction(reject(turn.connection, asked.resource, why, turn.now_us))
 
 
@@ -97,7 +97,7 @@ def _maintenance(turn: Turn, asked: Maintenance) -> dict[str, Any]:
     if span.start_us < turn.now_us:
         fix = "raise a dispute instead"
         raise Refused("what has passed cannot be agreed afterwards", where="begin", fix=fix)
-    number = agree_maintenance(turn.connection, asked.department, span, asked.reason, turn.actor.person)
+    number = agree_maintenance(turn.connection, asked.department, span, asked.reason, turn.hand)
     return {"maintenance": number, "department": asked.department}
 
 

@@ -109,13 +109,13 @@ def advance_all(
         to = wanted(step, case.judgement, policy)
         if to is not step:
             found = Restriction(case.resource, case.department, to, now_us, sentence(case, to, policy))
-            moves.append(_Move(found, step, "clock", case.evidence))
+            moves.append(_Move(found, step, {"who": "clock"}, case.evidence))
     _write(connection, moves)
     return [move.to for move in moves]
 
 
-def confirm(connection: Connection, resource: str, who: str, now_us: int) -> Restriction:
-    """The authority puts a proposed restriction in force; raises Refused when none is proposed."""
+def confirm(connection: Connection, resource: str, hand: Mapping[str, str], now_us: int) -> Restriction:
+    """The authority, whose *hand* it is, puts a proposed restriction in force; raises Refused when none is proposed."""
     hold(connection)
     row = _row(connection, resource)
     if row is None or row.state != Step.PROPOSED:
@@ -123,12 +123,14 @@ def confirm(connection: Connection, resource: str, who: str, now_us: int) -> Res
         raise Refused(f"there is no restriction to confirm: {where}", where=resource, fix="case restrictions")
     said = row.sentence.replace(_NEXT[Step.PROPOSED], _NEXT[Step.ACTIVE])
     found = Restriction(resource, row.department, Step.ACTIVE, now_us, said)
-    _write(connection, [_Move(found, Step.PROPOSED, who, row.evidence)])
+    _write(connection, [_Move(found, Step.PROPOSED, hand, row.evidence)])
     return found
 
 
-def reject(connection: Connection, resource: str, why: tuple[str, str], now_us: int) -> Restriction:
-    """The authority does not follow a proposal, or lifts what is in force; *why* is who and the reason."""
+def reject(
+    connection: Connection, resource: str, why: tuple[Mapping[str, str], str], now_us: int
+) -> Restriction:
+    """The authority does not follow a proposal, or lifts what is in force; *why* is whose hand it is and the reason."""
     hold(connection)
     row = _row(connection, resource)
     if row is None or row.state not in {Step.PROPOSED, Step.ACTIVE}:
@@ -136,15 +138,17 @@ def reject(connection: Connection, resource: str, why: tuple[str, str], now_us: 
     return lift(connection, resource, why, now_us)
 
 
-def lift(connection: Connection, resource: str, why: tuple[str, str], now_us: int) -> Restriction:
+def lift(
+    connection: Connection, resource: str, why: tuple[Mapping[str, str], str], now_us: int
+) -> Restriction:
     """End a warning, a proposal or a restriction, whatever the judgement."""
     hold(connection)
     row = _row(connection, resource)
     if row is None or row.state == Step.NONE:
         raise Refused("there is nothing to lift", where=resource, fix="case restrictions")
-    who, reason = why
+    hand, reason = why
     found = Restriction(resource, row.department, Step.NONE, now_us, reason)
-    _write(connection, [_Move(found, Step(row.state), who, row.evidence)])
+    _write(connection, [_Move(found, Step(row.state), hand, row.evidence)])
     return found
 
 
@@ -201,14 +205,14 @@ class _Move:
 
     to: Restriction
     before: Step
-    who: str
+    hand: Mapping[str, str]
     evidence: str
 
     @property
     def row(self) -> dict[str, Any]:
         """What changes."""
         to = self.to
-        confirmed = {"confirmed_us": to.since_us, "confirmed_by": self.who} if to.step is Step.ACTIVE else {}
+        confirmed = {"confirmed_us": to.since_us, "confirmed_by": self.hand["who"]} if to.step is Step.ACTIVE else {}
         return {
             "resource": to.resource,
             "department": to.department,
@@ -228,7 +232,7 @@ class _Move:
             "department": to.department,
             "before": str(self.before),
             "sentence": to.sentence,
-            "who": self.who,
+            **self.hand,
             "evidence": self.evidence,
         }
         return "restriction_lifted" if to.step is Step.NONE else f"restriction_{to.step}", facts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from sqlalchemy import Connection, Engine, insert, select, update
@@ -37,13 +38,15 @@ def live(engine: Engine) -> Span | None:
         return Span(before, now)
 
 
-def agree_maintenance(connection: Connection, department: str, span: Span, reason: str, who: str) -> int:
+def agree_maintenance(
+    connection: Connection, department: str, span: Span, reason: str, hand: Mapping[str, str]
+) -> int:
     """Agree with *department* that lateness in *span* does not count; returns its number. On record."""
     row: dict[str, audit.Fact] = {"department": department, "reason": reason}
     row |= {"start_us": span.start_us, "end_us": span.end_us}
-    agreed = {"agreed_by": who, "agreed_us": now_us(connection)}
+    agreed = {"agreed_by": hand["who"], "agreed_us": now_us(connection)}
     key = connection.execute(insert(MAINTENANCE), {**row, **agreed}).inserted_primary_key
-    audit.record(connection, PLATFORM, "maintenance_agreed", **row, who=who)
+    audit.record(connection, PLATFORM, "maintenance_agreed", **row, **hand)
     return int(key[0]) if key else 0
 
 

@@ -118,7 +118,7 @@ def test_arguments_are_checked_before_anything_happens(desk, store, before, argu
         desk.do("test.note", arguments, _as("li-na"))
     [(event, facts)] = _events(store, before)
     assert (event, facts["who"], facts["verb"]) == ("refused", "li-na", "test.note")
-    assert facts["what"].endswith(("takes: text", "takes: others"))
+    assert str(facts["what"]).endswith(("takes: text", "takes: others"))
 
 
 def test_who_has_left_decides_nothing(desk, office):

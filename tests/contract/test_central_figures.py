@@ -103,7 +103,7 @@ def test_the_rate_is_what_all_reads_together_say(calm, town, issuer, tmp_path, s
         start = node.now - draw.randrange(1000) * MINUTE_US
         connection.execute(insert(OUTAGES), {"start_us": start, "end_us": start + 70 * MINUTE_US})
         hour = Span(start - 90 * MINUTE_US, start - 30 * MINUTE_US)
-        agree_maintenance(connection, code, hour, "机房搬迁", "chen-yu")
+        agree_maintenance(connection, code, hour, "机房搬迁", {"who": "chen-yu"})
     while moments:
         count = draw.randrange(1, 5)
         node.says(*moments[:count])

@@ -132,7 +132,7 @@ def test_agreed_maintenance_is_never_counted(node):
     """And is on record, with who agreed."""
     with writing(node.store.engine) as connection:
         span = Span(node.now - 5 * HOUR_US, node.now - HOUR_US)
-        agree_maintenance(connection, credit_code(1), span, "机房搬迁", "chen-yu")
+        agree_maintenance(connection, credit_code(1), span, "机房搬迁", {"who": "chen-yu"})
     node.says(5 * HOUR_US)
     assert node.stands().age_us < 2 * HOUR_US
 
@@ -172,7 +172,7 @@ def test_warned_proposed_confirmed_and_lifted_by_itself(store):
         decided = [steps.advance(connection, case, POLICY, 1) for _ in range(3)]
         assert [each.step if each else None for each in decided] == [Step.WARNED, Step.PROPOSED, None]
         assert steps.restricted(connection, case.department) == []
-        steps.confirm(connection, case.resource, "authority", 2)
+        steps.confirm(connection, case.resource, {"who": "authority"}, 2)
         assert "closed to the department" in steps.restricted(connection, case.department)[0]
         [found] = [
             each for each in steps.restrictions(connection, case.department) if each.resource == case.resource

@@ -146,7 +146,7 @@ def test_the_department_reads_its_sentence_at_home(scene: Scene) -> None:
     asked = scene.central.operator().status.ExplainNode(status_pb2.ExplainNodeRequest(node=NODE))
     assert any("房屋信息" in line for line in asked.lines)
     with writing(scene.central.engine) as connection:
-        lift(connection, code, ("chen-yu", "已补报"), now_us(connection))
+        lift(connection, code, ({"who": "chen-yu"}, "已补报"), now_us(connection))
     eventually(lambda: len(scene.agent.status().notices), 0, WITHIN_S)
 
 
