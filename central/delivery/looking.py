@@ -10,10 +10,11 @@ from typing import Final
 from google.protobuf.message import DecodeError
 from sqlalchemy import Engine, and_, bindparam, select, update
 
+from central import audit
 from central.catalogue.entry import DELIVERED
 from central.catalogue.published import moment_of
 from central.delivery import calls
-from central.delivery.recalls import Recalling, open_recalls
+from central.delivery.recalls import Recalling, chain_of, open_recalls
 from central.delivery.visit import Lane
 from central.sharing.states import FLOWING
 from central.store import NowUs, now_us, reading, writing
@@ -113,6 +114,8 @@ def proven(engine: Engine, streams: Collection[str]) -> dict[str, tuple[int, int
 
 def keep(engine: Engine, lanes: Iterable[Lane]) -> None:
     """Write down what the lanes are doing and how far they were acknowledged, where that changed."""
+    lanes = list(lanes)
+    _keep_receipts(engine, lanes)
     changed = [lane for lane in lanes if lane.written_down != (lane.standing, lane.acked_seq)]
     if not changed:
         return
@@ -127,3 +130,21 @@ def keep(engine: Engine, lanes: Iterable[Lane]) -> None:
         )
     with writing(engine, durable=False) as connection:
         connection.execute(_KEEP, values)
+
+
+def _keep_receipts(engine: Engine, lanes: Iterable[Lane]) -> None:
+    """Put on record up to where consumers said that they have it: one record for however many deliveries (Art. 26)."""
+    told = [(lane, (lane.generation, lane.acked_seq)) for lane in lanes if lane.acked_seq]
+    new = sorted(
+        ((lane, place) for lane, place in told if lane.acked_on_record != place),
+        key=lambda each: each[0].visit.consumer,
+    )
+    if not new:
+        return
+    # By itself and in the order of the chains: whoever delivers locks a chain before a grant's row.
+    with writing(engine, durable=False) as connection:
+        for lane, (generation, seq) in new:
+            chain, facts = chain_of(lane.visit.consumer), {"generation": generation, "seq": seq}
+            audit.record(connection, chain, "acknowledged", grant=lane.grant, **facts)
+    for lane, place in new:
+        lane.acked_on_record = place

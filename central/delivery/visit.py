@@ -87,6 +87,8 @@ class Lane:
     """A delivery is under way that should not be; what follows waits until that has left or has not."""
     generation: int = 0
     acked_seq: int = 0
+    acked_on_record: tuple[int, int] = (0, 0)
+    """Generation and delivery."""
     waits_for_more: bool = False
     """The last delivery ends amid a source commit."""
     unacknowledged: deque[tuple[int, int, bytes]] = field(default_factory=deque)

@@ -212,7 +212,9 @@ class _Move:
     def row(self) -> dict[str, Any]:
         """What changes."""
         to = self.to
-        confirmed = {"confirmed_us": to.since_us, "confirmed_by": self.hand["who"]} if to.step is Step.ACTIVE else {}
+        confirmed = (
+            {"confirmed_us": to.since_us, "confirmed_by": self.hand["who"]} if to.step is Step.ACTIVE else {}
+        )
         return {
             "resource": to.resource,
             "department": to.department,
