@@ -17,9 +17,12 @@ from central.people import Actor, Role
 from central.people.office import actor
 from central.store import reading, writing
 from central.store.log import TOMBSTONES
+from central.store.tables import AUDIT
+from central.store.traces import TRACES
 from proto.errors import ExchangeError, NotAdmitted, Refused
 from proto.signing import SignatureWrong
 from tests.support.bureaucracy import Bureaucracy
+from tests.support.shares import grant_directly, put_in_force
 
 pytest_plugins = ["tests.support.stores"]
 OLD_US = 1_500_000_000_000_000
@@ -111,6 +114,32 @@ def test_records_under_the_years_never_go(archive):
     with pytest.raises(Exception, match="append-only"), writing(archive.store.engine) as connection:
         connection.execute(text(f"DELETE FROM {table} WHERE chain = '{archive.chain}'"))
     assert archive.left() == [8, 9, 10]
+
+
+def test_what_was_traced_leaves_with_its_record(archive):
+    """And not before: a trace is as old as the record that it lies beside (SD26.3, SD26.4)."""
+    entry = archive.people.entry()
+    grant = f"老授权{archive.people.number}"
+    with writing(archive.store.engine) as connection:
+        put_in_force(connection, entry)
+        grant_directly(connection, grant, "civil", entry, {})
+        rows = connection.execute(select(AUDIT).where(AUDIT.c.chain == archive.chain)).all()
+        same = {
+            "grant_id": grant,
+            "chain": archive.chain,
+            "form": 0,
+            "rows": 1,
+            "traced": 1,
+            "digests": b"8 bytes.",
+        }
+        connection.execute(insert(TRACES), [{**same, "n": row.n, "at_us": row.at_us} for row in rows])
+    asked = archive.retire(archive.export("whole"))
+    archive.do("confirm_retirement", "an-quan", number=asked["number"])
+    with reading(archive.store.engine) as connection:
+        left = connection.scalars(
+            select(TRACES.c.n).where(TRACES.c.grant_id == grant).order_by(TRACES.c.n)
+        ).all()
+    assert left == archive.left() == [8, 9, 10]
 
 
 def test_one_person_is_not_enough(archive):
