@@ -75,13 +75,19 @@ def verify(
     as_json: Json = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
-    """Walk the chains from their first records: none was changed, removed or put in. The first bad one is named."""
+    """Walk the chains from their first records: none was changed, removed or put in. The first bad one is named.
+
+    So are the traces beside them, by which who-received finds a person's row.
+    """
     from central import audit
+    from central.log.traced import verify_traces
     from central.store import reading
 
     with reading(store_of(settings_of(config))) as connection:
         chains = [chain] if chain else audit.chains(connection)
         found = {each: audit.verify(connection, each) for each in chains}
+        for each in chains:
+            verify_traces(connection, each)
     if as_json:
         say_json(found)
         return

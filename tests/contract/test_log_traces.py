@@ -13,6 +13,7 @@ from central import audit
 from central.delivery.booking import Dispatch
 from central.desk import VERBS, Desk
 from central.log import walking
+from central.log.traced import verify_traces
 from central.log.walking import Point
 from central.people import Actor, Role
 from central.policy import profile_named
@@ -228,6 +229,9 @@ def test_a_trace_that_was_changed_is_found(share: ShareMaker):
         connection.execute(update(TRACES).where(TRACES.c.grant_id == one.grant).values(rows=0))
     with pytest.raises(Exception, match="append-only"), writing(one.store.engine) as connection:
         connection.execute(text(f"DELETE FROM {table} WHERE grant_id = '{one.grant}'"))
+    chain = f"delivery:{one.consumer}"
+    with reading(one.store.engine) as connection:
+        assert verify_traces(connection, chain) == 1
     with writing(one.store.engine) as connection:
         row = connection.execute(select(TRACES).where(TRACES.c.grant_id == one.grant)).one()
         tip = audit.tip(connection, row.chain)
@@ -241,6 +245,8 @@ def test_a_trace_that_was_changed_is_found(share: ShareMaker):
         connection.execute(TRACES.insert(), {**forged, "n": tip.n + 1})
     with pytest.raises(Diverged, match="not those on record"):
         ask(one, 1)
+    with reading(one.store.engine) as connection, pytest.raises(Diverged, match="trace of record"):
+        verify_traces(connection, chain)
 
 
 def test_the_log_holds_digests_alone(share: ShareMaker):
