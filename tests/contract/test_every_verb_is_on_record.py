@@ -54,7 +54,15 @@ class Walk:
         self.store, self.people = store, Bureaucracy(store, folder)
         self.folder = folder
         people = self.people
-        people.hire("chou-min", people.civil, Role.RESOURCE_ADMIN)
+        asking = Person(
+            people.called("chou-min"),
+            "仇敏",
+            people.civil,
+            (Role.RESOURCE_ADMIN,),
+            left=False,
+            office="救助科",
+        )
+        people.office.add_person(asking, "test")
         people.hire("an-quan", people.bureau, Role.SECURITY_ADMIN)
         people.hire("he-shen", people.bureau, Role.AUDIT_ADMIN)
         people.office.add_person(
