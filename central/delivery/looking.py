@@ -12,7 +12,6 @@ from sqlalchemy import Engine, and_, bindparam, select, update
 
 from central import audit
 from central.catalogue.entry import DELIVERED
-from central.catalogue.entry import DELIVERED
 from central.catalogue.published import moment_of
 from central.delivery import calls
 from central.delivery.recalls import Recalling, chain_of, open_recalls

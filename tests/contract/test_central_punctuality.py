@@ -146,10 +146,11 @@ def test_only_the_listed_moves_are_possible(store, now, to):
         before = Step.NONE
         for step in path.get(now, (Step.WARNED, Step.PROPOSED, Step.ACTIVE)):
             steps._write(
-                connection, [steps._Move(steps.Restriction(resource, "D", step, 1, ""), before, "", "")]
+                connection,
+                [steps._Move(steps.Restriction(resource, "D", step, 1, ""), before, {"who": ""}, "")],
             )
             before = step
-        going = steps._Move(steps.Restriction(resource, "D", to, 2, ""), now, "", "")
+        going = steps._Move(steps.Restriction(resource, "D", to, 2, ""), now, {"who": ""}, "")
         if to in steps.NEXT[now]:
             steps._write(connection, [going])
         else:
