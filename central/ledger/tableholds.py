@@ -79,6 +79,12 @@ def all_held(connection: Connection) -> dict[str, list[HeldTable]]:
     return found
 
 
+def held_at(connection: Connection, node: str | None) -> list[HeldTable]:
+    """Those of one node's streams, or of all."""
+    query = _ALL if node is None else _ALL.where(_T.stream.startswith(f"{node}/", autoescape=True))
+    return [held_from(row) for row in connection.execute(query)]
+
+
 def find(connection: Connection, stream: str, table: str) -> HeldTable | None:
     """What is known of *table*; None when it never was held, or nothing of that matters any more."""
     row = connection.execute(_ONE, {"which": stream, "named": table}).one_or_none()

@@ -10,6 +10,7 @@ from sqlalchemy import Row, select
 
 from central.catalogue.entry import DELIVERED, Entry, Item, Mode, ShareType
 from central.catalogue.published import Published, newest_release, published
+from central.ledger.tableholds import held_table
 from central.people import Turn
 from central.people.office import department_of
 from central.sharing.changes import AUTHORITY, PROVIDER, RESTRICTION, SECURITY, grant_form
@@ -77,6 +78,8 @@ class Known:
     """Why the newest grant lets nothing through now."""
     last_day: str
     """Of the newest grant."""
+    held: str
+    """That the platform holds the table of the newest grant, if so."""
 
 
 def explain(turn: Turn, wanted: Explain, restricted: Restricted) -> dict[str, Any]:
@@ -130,7 +133,9 @@ def _known(turn: Turn, wanted: Explain, found: Published | None) -> Known:
         waiting = [step for step in steps_of(turn.connection, requests[0].request) if step.is_open]
     refusal = permit(turn.connection, grants[0].grant_id).refusal(turn.now_us) if grants else ""
     last = str(turn.profile.calendar.day_of(grants[0].valid_to_us - 1)) if grants else ""
-    return Known(wanted, found, _item(wanted, found), grants, requests, waiting, refusal, last)
+    table = held_table(turn.connection, grants[0].stream, grants[0].table_name) if grants else None
+    held = table.notice if table else ""
+    return Known(wanted, found, _item(wanted, found), grants, requests, waiting, refusal, last, held)
 
 
 def _item(wanted: Explain, found: Published | None) -> Item | None:
@@ -179,6 +184,7 @@ def _granted(known: Known) -> Verdict:
         because = f"grant {row.grant_id} does not hold the item {known.item.column}"
         return Verdict(False, because, "the consumer asks for it, or the provider widens the grant")
     because = f"grant {row.grant_id} ({row.mode}) is {row.state}, version {row.version}"
+    because += f", but {known.held}" if known.held else ""
     return Verdict(True, because, f"the consumer may use it until {known.last_day}{_by_whom(row)}")
 
 

@@ -1,4 +1,6 @@
-"""What departments are told of their being late: one sentence for each warning, proposal and restriction (SD28.4)."""
+"""What departments are told through their nodes: a sentence for each of their tables that the platform holds, and for each
+warning, proposal and restriction for being late (SD11.3, SD28.4).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import Engine, select
 
+from central.ledger.tableholds import held_at
 from central.store import reading
 from central.store.office import DEPARTMENT_NODES
 from central.store.supervision import RESTRICTIONS
@@ -26,6 +29,8 @@ def notices(engine: Engine, node: str | None = None) -> Mapping[str, Sequence[st
         query = query.where(n.node == node)
     found: dict[str, list[str]] = defaultdict(list)
     with reading(engine) as connection:
+        for held in held_at(connection, node):
+            found[held.stream.partition("/")[0]].append(f"{held.notice}: {held.sentence} — {held.fix}")
         for row in connection.execute(query):
             if len(found[row.node]) < MOST:
                 found[row.node].append(f"{_WORDS[Step(row.state)]}: {row.sentence}")

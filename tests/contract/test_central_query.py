@@ -55,6 +55,8 @@ def test_an_answer_from_a_held_table_says_so(town, store):
     assert answer["rows"] == [[LI, "李娜", "370102"]]
     assert answer["held"].startswith(f"the platform holds table {entry.binding.table} since 20")
     assert answer["held"].endswith("up to batch 7")
+    page = town.do("civil-admin", "share.explain", consumer=town.name("civil"), resource=entry.code)
+    assert page["can"] and answer["held"] in page["because"]
 
 
 def test_rows_by_a_condition(town):

@@ -27,7 +27,7 @@ from proto.errors import (
     Transient,
 )
 from proto.schema import Column, TableSchema
-from proto.v1 import batch_pb2, exchange_pb2, status_pb2
+from proto.v1 import batch_pb2, exchange_pb2, node_pb2, status_pb2
 from proto.values import Kind
 from tests.support.central import (
     PEOPLE,
@@ -219,6 +219,9 @@ def test_one_held_table_waits_and_everything_else_goes_on(central: TestCentral) 
         [table] = bad_stream.held
         assert (table.table, table.held_seq, table.after_seq, table.retrying) == ("people", 2, 1, False)
         assert "exchange-agent snapshot people" in table.fix
+        reply = node.desk.Heartbeat(node_pb2.HeartbeatRequest(), timeout=5)
+        [told] = [each for each in reply.notices if "the platform holds table people" in each]
+        assert "up to batch 1" in told and told.endswith(table.fix)
         two.send(*bad.add(batch_of(inserts([(3, "c")], PEOPLE), inserts([(4, "丁")], houses))))
         two.until_applied(3)
     assert ids(central, "hr-node/good") == list(range(30))
