@@ -58,11 +58,11 @@ def test_proto_leaves_room_for_a_namesake():
     assert ours.isdisjoint(RESERVED)
 
 
-@pytest.mark.parametrize("store", ["agent.exchange.store", "central.store.migration"])
-def test_the_versions_of_a_database_are_the_names_of_their_files(store):
+@pytest.mark.parametrize("module", ["agent.exchange.store", "central.store.migration"])
+def test_the_versions_of_a_database_are_the_names_of_their_files(module):
     """A start looks no further than these to see that nothing is to be migrated."""
     config = Config()
-    config.set_main_option("script_location", f"{store.rpartition('.')[0]}:migrations")
+    config.set_main_option("script_location", f"{module.rpartition('.')[0]}:migrations")
     steps = [step.revision for step in ScriptDirectory.from_config(config).walk_revisions()]
 
-    assert tuple(reversed(steps)) == import_module(store).VERSIONS
+    assert tuple(reversed(steps)) == import_module(module).VERSIONS

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+import signal
 import sqlite3
 import subprocess
 from contextlib import redirect_stderr, redirect_stdout
@@ -285,7 +286,7 @@ def test_a_tester_elsewhere_checks_with_a_certificate(desk, tmp_path):
         assert "needs the role authority" in desk.refused(*at, "release", config=False)
         assert desk.run(*at, "list", "--json", config=False).returncode == 0
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
 
 
