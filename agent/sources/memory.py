@@ -166,7 +166,7 @@ class MemorySource:
         if not self._is_open:
             raise Refused("the source is not open")
         asked_us = time.time_ns() // 1000
-        if not self._wait(limits.wait_s):
+        if not self._wait(0.0 if self._copies else limits.wait_s):
             self._proof = Proof(self._position(self._at), asked_us)
             return None
         batch = self._next_batch(limits)

@@ -104,6 +104,22 @@ def test_one_broken_table_never_stops_the_others(rig, source):
     assert source.holds() == []
 
 
+def test_a_quiet_source_keeps_no_copy_waiting(rig, source):
+    """The next page is read at once, not after the time that a read may wait for news."""
+    with rig.transaction() as writer:
+        for number in range(30):
+            writer.put("person", (number, "王", None))
+    source.open("")
+    read_all(source)
+    source.start_copy("person", b"")
+    patient = Limits(wait_s=3600)
+    done = False
+    while not done:
+        source.read(patient)
+        for page in source.pages():
+            done = page.is_last
+
+
 def copied(source, table, mirror=None):
     """All pages of a copy; changes on the way go to *mirror*."""
     pages: list[Page] = []

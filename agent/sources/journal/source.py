@@ -126,7 +126,8 @@ class JournalSource:
         if session.group is None:
             self._verify_now_and_then(session)
             asked_us = time.time_ns() // 1000
-            if not self._wait(session, limits.wait_s):
+            # A copy that is under way goes on at once where nothing is new.
+            if not self._wait(session, 0.0 if self._copies else limits.wait_s):
                 self._proof = Proof(str(session.mark), asked_us)
                 return None
             session.group = self._begin_batch(session, limits)
