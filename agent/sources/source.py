@@ -188,8 +188,9 @@ class Source(Protocol):
     def read(self, limits: Limits) -> Batch | None:
         """What changed since the last read, ending at a commit boundary; None when nothing came in ``wait_s``.
 
-        While a copy is under way it does not wait: the next page is due. A batch closes as soon as nothing more is waiting. A transaction over the limits comes in parts that say
-        ``continues``. A batch without deltas but a later position is possible (others' changes passed by).
+        While a copy is under way it does not wait: the next page is due. A batch closes as soon as nothing more is
+        waiting. A transaction over the limits comes in parts that say ``continues``. A batch without deltas but a later
+        position is possible (others' changes passed by).
         Raises TableHold subclasses through :meth:`holds` instead of raising: one bad table never stops the others.
         """
         ...
