@@ -22,7 +22,8 @@ from agent.cli.samples import Sample, samples
 from agent.sources.mysql.connection import Connection
 from agent.sources.mysql.dsn import SCHEMES, Address
 from agent.sources.mysql.settings import MysqlSettings
-from agent.sources.polling.connection import Database, connect
+from agent.sources.polling.connecting import connect
+from agent.sources.polling.connection import Database
 from agent.sources.polling.settings import PollingSettings
 from proto.errors import Refused
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agent.sources.polling.connection import connect
+from agent.sources.polling.connecting import connect
 from proto.errors import BadRow, Credential, ExchangeError, Refused, Transient
 from tests.support.mariadb import MariadbServer
 from tests.support.polling import Followed, mariadb_address, news, odbc_of, settings

@@ -10,7 +10,8 @@ from agent.sources.journal.notes import Journal
 from agent.sources.journal.settings import JournalSettings
 from agent.sources.journal.watching import Watching
 from agent.sources.polling.checks import no_writing
-from agent.sources.polling.connection import Database, connect
+from agent.sources.polling.connecting import connect
+from agent.sources.polling.connection import Database
 from agent.sources.source import Finding
 from proto.errors import ExchangeError, TableHold
 

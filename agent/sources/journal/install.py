@@ -12,7 +12,7 @@ from agent.sources.journal.dialects import Dialect, JournalPlace, Watched, diale
 from agent.sources.journal.settings import JournalSettings
 from agent.sources.journal.watching import watched
 from agent.sources.polling.alchemy import engine_of
-from agent.sources.polling.connection import connect
+from agent.sources.polling.connecting import connect
 from agent.sources.polling.shapes import read_shape
 from proto.errors import Refused
 

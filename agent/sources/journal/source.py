@@ -25,7 +25,8 @@ from agent.sources.journal.notes import Eraser, Journal
 from agent.sources.journal.settings import JournalSettings
 from agent.sources.journal.slices import Slice, deltas_of
 from agent.sources.journal.watching import Watching
-from agent.sources.polling.connection import Database, DataTrouble, TableTrouble, connect
+from agent.sources.polling.connecting import connect
+from agent.sources.polling.connection import Database, DataTrouble, TableTrouble
 from agent.sources.polling.reader import Reader
 from agent.sources.polling.shapes import read_shape
 from agent.sources.source import Finding, Limits, Page, Proof, Retained, Traits

@@ -11,7 +11,8 @@ from contextlib import closing
 from typing import Final
 
 from agent.sources.polling.columns import key_of
-from agent.sources.polling.connection import Database, DataTrouble, TableTrouble, connect
+from agent.sources.polling.connecting import connect
+from agent.sources.polling.connection import Database, DataTrouble, TableTrouble
 from agent.sources.polling.reader import Reader
 from agent.sources.polling.rights import grant, taking_away, unreadable
 from agent.sources.polling.settings import PollingSettings, PollingTable

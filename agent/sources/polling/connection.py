@@ -111,18 +111,6 @@ class Database(Protocol):
         ...
 
 
-def connect(settings: PollingSettings) -> Database:
-    """Connect and make the session read-only, exact and in UTC. Raises Credential, Transient or Refused."""
-    # Imported late: without libodbc2 pyodbc cannot even be imported, and a URL needs no pyodbc.
-    if settings.odbc is not None:
-        from agent.sources.polling.odbc import OdbcDatabase
-
-        return OdbcDatabase(settings)
-    from agent.sources.polling.alchemy import UrlDatabase
-
-    return UrlDatabase(settings)
-
-
 def session_statements(dialect: Dialect, settings: PollingSettings) -> list[str]:
     """What is said first, with the limits of the settings filled in."""
     seconds = settings.load.statement_timeout_s

@@ -16,7 +16,7 @@ from threading import Event
 from typing import Final
 
 from agent.sources.polling.checks import check
-from agent.sources.polling.connection import connect
+from agent.sources.polling.connecting import connect
 from agent.sources.polling.pace import Pace
 from agent.sources.polling.position import Place
 from agent.sources.polling.reader import Reader
