@@ -36,6 +36,15 @@ class Sizes:
     kept_bytes: int
 
 
+class OutboxDamaged(Poisoned):
+    """Batch *seq* is not what was written: it is not sent, nor anything after it."""
+
+    def __init__(self, seq: int, why: str, stream: str) -> None:
+        what = f"batch {seq} in the outbox is damaged and not sent: {why}"
+        super().__init__(what, where=stream, fix=f"check the disk, then {way_out(stream)}")
+        self.seq = seq
+
+
 @dataclass(frozen=True, slots=True)
 class TakenOut:
     """What was removed from batches that lie here."""
@@ -254,11 +263,7 @@ class Outbox:
             elif hashlib.sha256(payload).digest() != codec.read_header(header).payload_sha256:
                 raise BatchCorrupt("the payload does not match its checksum")
         except BatchCorrupt as error:
-            raise Poisoned(
-                f"batch {row.seq} in the outbox is damaged and not sent: {error.what}",
-                where=self._stream,
-                fix=f"check the disk, then {way_out(self._stream)}",
-            ) from error
+            raise OutboxDamaged(row.seq, error.what, self._stream) from error
         return batch
 
     @property

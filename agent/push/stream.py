@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 import structlog
 
 from agent.exchange.exchange import Exchange
+from agent.exchange.outbox import OutboxDamaged
 from agent.link import Link
 from agent.push.handover import Handover, Pace
 from agent.push.session import Desk, Gate, OpenGate, Progress, PushLimits, Session
@@ -71,7 +72,7 @@ class Push:
         self._session: Session | None = None
         self._noted_seq, self._noted_at = 0, 0.0
         self.disagreement: Halt | None = None
-        """Why central takes nothing of ours, until it said welcome again."""
+        """Why central takes nothing of ours, until it said welcome again, or no longer needs what lies damaged here."""
         self._verdicts = 0
 
     def offer(self, batches: Sequence[SealedBatch]) -> None:
@@ -148,6 +149,7 @@ class Push:
     def _keep_going(self) -> None:
         session = self._session or self._connect()
         session.tick(TICK_S)
+        self._agree()
         self._note(ACKNOWLEDGE_S)
         if session.is_over or self.state.paused or session.wants_renewal():
             self._leave()
@@ -155,7 +157,7 @@ class Push:
     def _connect(self) -> Session:
         self._session = session = Session(self._desk)
         session.start()
-        self.disagreement = None
+        self._agree()
         self.state.set(State.RUNNING, "sending to central")
         _log.info(
             "push_connected",
@@ -163,6 +165,13 @@ class Push:
             acknowledged=self._desk.progress.acknowledged_seq,
         )
         return session
+
+    def _agree(self) -> None:
+        """Central takes what is ours again; unless a batch that lies damaged here is still to be sent."""
+        refused = self.disagreement
+        damaged_seq = refused.seq if isinstance(refused, OutboxDamaged) else 0
+        if self._desk.progress.acknowledged_seq >= damaged_seq:
+            self.disagreement = None
 
     def _remembered(self, error: _Error) -> _Error:
         if isinstance(error, Diverged | Gap | Poisoned):

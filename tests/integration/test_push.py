@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import random
 import shutil
+import sqlite3
 import threading
 import time
+from contextlib import closing
 
 import pytest
 from structlog.testing import capture_logs
 
-from agent.push import PushLimits
+from agent.exchange.outbox import OutboxDamaged
+from agent.push import Push, PushLimits
+from central.intake import Intake
 from proto.states import State
 from tests.support.central import eventually
-from tests.support.department import NODE, Department, everything_once, rows_at
+from tests.support.department import NODE, QUICK, STREAM, Department, everything_once, rows_at
 
 
 def test_what_waits_and_what_comes_arrives_once_and_in_order(department, central):
@@ -225,6 +229,43 @@ def test_another_history_under_the_same_name_is_refused(department, tmp_path, ne
     assert "batch 3 is another one at central" in other.until(State.DIVERGED)
     other.close()
     assert len(rows_at(central)) == 9
+
+
+def test_a_damaged_batch_stays_a_reason_after_central_said_welcome(department, central):
+    """Central says welcome to what lies damaged here as well; only when it needs the batch no more is that over (E6)."""
+    department.write(3)
+    department.close()
+    with closing(sqlite3.connect(department.folder / "exchange.db")) as connection, connection:
+        connection.execute(
+            "UPDATE exchange_outbox SET payload = CAST(payload || x'00' AS BLOB) WHERE seq = 3"
+        )
+    department.open()
+    gate = Door()
+    push = Push(department.exchange, department.link, QUICK, gate)
+    with pytest.raises(OutboxDamaged, match="batch 3 in the outbox"):
+        while push.step():
+            pass
+
+    gate.is_shut = True
+    assert push.step() and push.facts().connected
+    assert "batch 3" in str(push.disagreement)
+    push.close()
+    Intake(central.engine).release(STREAM, "test", "the disk was replaced")
+    assert push.step() and push.disagreement is None
+    push.close()
+
+
+class Door:
+    """Lets batches leave while it is open."""
+
+    is_shut = False
+
+    def is_open(self) -> bool:
+        """Whether it is."""
+        return not self.is_shut
+
+    def heard(self, release: int, part: str) -> None:
+        """Nobody wants to know."""
 
 
 def test_an_outbox_that_forgot_what_central_needs_is_a_gap(department, another_central):
