@@ -195,12 +195,13 @@ def test_an_idle_slot_follows_what_others_do(db, listen):
     db.execute("INSERT INTO other SELECT repeat('x', 1000) FROM generate_series(1, 3000)")
     before = hr.source.retained().bytes
     hr.listen(Limits(wait_s=0.5))
-    (batch,) = hr.batches
+    # The server writes a few words of its own as well; what they move on is a batch like the others.
+    *_, batch = hr.batches
     hr.source.confirm(batch.position)
     hr.source.read(SOON)
     row = db.execute("SELECT confirmed_flush_lsn::text FROM pg_replication_slots").fetchone()
 
-    assert batch.deltas == ()
+    assert {each.deltas for each in hr.batches} == {()}
     assert before > 2_000_000
     assert Place.parse(batch.position).at(0) == Place.parse(hr.source.proof().position).at(0)
     assert row is not None
