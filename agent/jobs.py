@@ -226,11 +226,8 @@ class Heart:
             )
             self.discretion.keep(request)
             reply = self._link.heartbeat(request)
-        except Refused as error:
-            self.state, self.sentence = State.CREDENTIAL, str(error)
-            raise
         except ExchangeError as error:
-            refused = isinstance(error, Credential)
+            refused = isinstance(error, Credential | Refused)
             self.state, self.sentence = State.CREDENTIAL if refused else State.BACKING_OFF, str(error)
             with _unless_away():
                 self.attestations.keep()

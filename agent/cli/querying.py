@@ -37,9 +37,11 @@ def query(  # noqa: PLR0913, PLR0917 - each is one option of the command line
 
     Example: exchange-agent query 3070101/000001 --system 低保核对 --key id=370102199001011234 --purpose 核对救助申请人 --json
     """
+    from proto.process.pairs import pairs_of
+
     asked = {"resource": resource, "purpose": purpose, "case": case, "where": where or None, "most": most}
     with told(), client(config) as agent:
-        said = json.dumps({**asked, "key": _pairs(key or [])}, ensure_ascii=False)
+        said = json.dumps({**asked, "key": pairs_of(key, "--key")}, ensure_ascii=False)
         answer = json.loads(agent.ask(VERB, said, system=system))
     if as_json:
         say_json(answer)
@@ -52,15 +54,3 @@ def query(  # noqa: PLR0913, PLR0917 - each is one option of the command line
         say(f"mind: {held}")
     whole = "that is all" if answer["is_whole"] else "there may be more: ask more narrowly"
     say(f"{len(answer['rows'])} rows under {answer['grant']} version {answer['version']}; {whole}")
-
-
-def _pairs(words: list[str]) -> dict[str, str]:
-    from proto.errors import Refused
-
-    found = {}
-    for word in words:
-        column, equals, value = word.partition("=")
-        if not column or not equals:
-            raise Refused("is not COLUMN=VALUE", where="--key")
-        found[column] = value
-    return found

@@ -35,7 +35,9 @@ def query(
 
     Example: exchange-central share --as civil-clerk query G2026-0012 --key id=370102199001011234 --purpose 核对救助申请人
     """
-    said = {"purpose": purpose, "case": case, "key": told.pairs_of(key, "--key"), "where": where or None}
+    from proto.process.pairs import pairs_of
+
+    said = {"purpose": purpose, "case": case, "key": pairs_of(key, "--key"), "where": where or None}
     with counter(context) as desk:
         answer = desk.do("share.query", grant=number, most=most, **said)
     if as_json:

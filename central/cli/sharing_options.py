@@ -96,17 +96,6 @@ def mask_of(text: str) -> tuple[str, dict[str, Any]]:
     return column, {"mask": name, "first": first, "last": last}
 
 
-def pairs_of(texts: Sequence[str] | None, option: str) -> dict[str, str]:
-    """COLUMN=VALUE by column; raises Refused."""
-    found = {}
-    for text in texts or ():
-        column, sign, value = text.partition("=")
-        if not column or not sign:
-            raise Refused("is not COLUMN=VALUE", where=option)
-        found[column] = value
-    return found
-
-
 def said_of(terms: dict[str, Any]) -> str:
     """Rows, masks and limits of a grant, as they are written on the command line."""
     from proto import predicate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from sqlalchemy import delete
 from structlog.testing import capture_logs
 
-from agent.exchange import Witness, migrate, open_exchange
+from agent.exchange import Statements, Witness, migrate, open_exchange
 from agent.jobs import CertificateWatch, Heart, Jobs
 from agent.link import Address, Link
 from agent.local import LocalClient, LocalServer, NotRunning
@@ -22,7 +23,7 @@ from central.log.checkpoints import mark
 from central.store import reading, writing
 from central.store.log import CHECKPOINTS
 from proto.channel import Identity, TlsFiles
-from proto.errors import Credential, Refused, Transient
+from proto.errors import Credential, ExchangeError, Refused, Transient
 from proto.signing import Signer
 from proto.states import State
 from proto.v1 import desk_pb2, local_pb2, node_pb2
@@ -208,6 +209,25 @@ def test_a_node_that_is_not_admitted_says_so(heart, central):
     with pytest.raises(Refused):
         heart.beat()
     assert heart.state is State.CREDENTIAL
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_reads_that_central_did_not_hear_of_are_kept(link, node, central, tmp_path, refused):
+    """Whether it is away or does not admit the node: a restart meanwhile loses no proof (SD23.1)."""
+    engine = open_exchange(f"sqlite:///{tmp_path}/exchange.db", NODE)
+    migrate(engine)
+    table = node_pb2.TableReport(table="人员", state="IDLE", read_us=time.time_ns() // 1000)
+    report = node_pb2.StreamReport(stream=f"{NODE}/hr", state="IDLE", tables=[table])
+    heart = Heart(link, node, "1.2.3", lambda: [report])
+    heart.attestations.memory = Statements(engine)
+    if refused:
+        central.registry.revoke(NODE, "test", "left")
+    else:
+        central.stop()
+    with pytest.raises(ExchangeError):
+        heart.beat()
+    assert len(Statements(engine).recall()) == 1
+    engine.dispose()
 
 
 def test_a_central_that_is_away_comes_back(heart, central):
